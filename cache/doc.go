@@ -1,0 +1,38 @@
+// Package cache is forebay's model of what may be kept and when it may be served: the vocabulary of
+// RFC 9111 and of Postgres, and nothing that does I/O.
+//
+// # Glossary, in the order of a response's life
+//
+//   - Key: the bytes that stand for one meaning: rule, typed parameters, identity partition, variant.
+//   - Fill: what a source brought home for a key: a response, the snapshot it was read in, its dependencies.
+//   - Dependency: a thing whose change concerns a response: a relation, a tag, a rule, everything.
+//   - Snapshot: what a statement saw, as pg_current_snapshot() says it: xmin, xmax, and the xids in between
+//     that were still running.
+//   - Change: a transaction, by its 64-bit top-level xid, and the dependencies it touched.
+//   - Position: a place in this process's ChangeLog. A fill remembers the position at which it asked.
+//   - Standing: what ties a stored response to its dependencies; compared at lookup.
+//   - StoredResponse: an immutable response with its times, its standing and its encodings.
+//   - Store: a tier that keeps stored responses: memory, Redis.
+//
+// # The rule
+//
+// A stored response is current if and only if every change to its dependencies is visible in its
+// snapshot. Where something is not known, it errs on the old side: a snapshot may be older than the
+// body, never newer; dependencies may be too many, never too few; an unknown is a change.
+//
+// Expired and outdated are two things. Expired is a matter of time (RFC 9111 s.4.2) and may be served
+// under stale-while-revalidate. Outdated is a matter of changes and may be served only while the source
+// fails, under stale-if-error, labelled as such.
+//
+// # How a change reaches a lookup
+//
+//	Commit(change) ── position+1 ──> node(clients).marks = [… {position, xid}]      O(dependencies of the change)
+//	                                       ▲
+//	StoredResponse ── Standing ── nodes ───┘        Check: log.position == verified?  → current, one comparison
+//	                  snapshot, asked, verified            else node.marked ≤ verified?  → untouched
+//	                                                       else is each later mark's xid visible in snapshot?
+//
+// Nothing is searched and nothing is deleted when a change arrives. Marks that no longer fit are
+// forgotten by raising the node's floor: a response that cannot prove it saw what was forgotten is
+// outdated. So memory is bounded under any load, and the price is a refill, never a guess.
+package cache

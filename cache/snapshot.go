@@ -1,0 +1,84 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Snapshot says which transactions a statement saw, in the terms of pg_current_snapshot(): all below
+// Xmin, none from Xmax on, and between them all that Xip does not list. Xids are 64-bit and top-level.
+// A Snapshot is a value; Xip is never written after parsing. Safe for concurrent use.
+type Snapshot struct {
+	Xmin uint64
+	Xmax uint64
+	Xip  []uint64 // ascending; the transactions still running when the snapshot was taken
+}
+
+// ParseSnapshot reads the text form of a pg_snapshot, "xmin:xmax:xip,xip…". It copies nothing from text.
+func ParseSnapshot(text []byte) (Snapshot, error) {
+	bad := func(what string) (Snapshot, error) {
+		return Snapshot{}, fmt.Errorf("parse snapshot %q: %s", text, what)
+	}
+	parts := bytes.SplitN(text, []byte{':'}, 3)
+	if len(parts) != 3 {
+		return bad("want xmin:xmax:xip")
+	}
+	xmin, err := strconv.ParseUint(string(parts[0]), 10, 64)
+	if err != nil || xmin == 0 {
+		return bad("xmin is not a transaction id")
+	}
+	xmax, err := strconv.ParseUint(string(parts[1]), 10, 64)
+	if err != nil || xmax < xmin {
+		return bad("xmax is not a transaction id at or above xmin")
+	}
+	s := Snapshot{Xmin: xmin, Xmax: xmax}
+	if len(parts[2]) == 0 {
+		return s, nil
+	}
+	for part := range bytes.SplitSeq(parts[2], []byte{','}) {
+		xid, err := strconv.ParseUint(string(part), 10, 64)
+		if err != nil || xid < xmin || xid >= xmax {
+			return bad("xip lists what is not between xmin and xmax")
+		}
+		if n := len(s.Xip); n > 0 && s.Xip[n-1] >= xid {
+			return bad("xip is not ascending")
+		}
+		s.Xip = append(s.Xip, xid)
+	}
+	return s, nil
+}
+
+// IsZero reports whether the snapshot is missing: a response without one can prove nothing.
+func (s Snapshot) IsZero() bool { return s.Xmax == 0 }
+
+// Sees reports whether the transaction's effects are visible in the snapshot, provided it committed.
+func (s Snapshot) Sees(xid uint64) bool {
+	if xid < s.Xmin {
+		return true
+	}
+	if xid >= s.Xmax {
+		return false
+	}
+	_, running := slices.BinarySearch(s.Xip, xid)
+	return !running
+}
+
+// AppendText appends the form that ParseSnapshot reads.
+func (s Snapshot) AppendText(dst []byte) []byte {
+	dst = strconv.AppendUint(dst, s.Xmin, 10)
+	dst = append(dst, ':')
+	dst = strconv.AppendUint(dst, s.Xmax, 10)
+	dst = append(dst, ':')
+	for i, xid := range s.Xip {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, xid, 10)
+	}
+	return dst
+}
+
+// String returns the text form, as Postgres prints it.
+func (s Snapshot) String() string { return string(s.AppendText(nil)) }
