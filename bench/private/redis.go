@@ -1,0 +1,78 @@
+package private
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Redis is a running server without persistence or password. Safe for concurrent use.
+type Redis struct {
+	*process
+	bin      string
+	settings []string
+}
+
+// StartRedis starts a server. Settings are pairs as on its command line: "--maxmemory", "64mb". The
+// caller ends it with Stop; on Linux it also ends when the caller dies.
+func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
+	bin, err := RedisBinary()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newProcess("redis")
+	if err != nil {
+		return nil, err
+	}
+	r := &Redis{process: p, bin: bin, settings: settings}
+	if err := r.Start(ctx); err != nil {
+		r.Stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Start starts the server again after Kill, empty, on the same port.
+func (r *Redis) Start(ctx context.Context) error {
+	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--save", "", "--appendonly", "no", "--dir", r.dir}, r.settings...)
+	return r.start(ctx, r.ready, r.bin, args...)
+}
+
+// Stop ends the server and removes its directory.
+func (r *Redis) Stop() {
+	r.stop(syscall.SIGTERM, 5*time.Second)
+	_ = os.RemoveAll(r.dir)
+}
+
+// URL returns redis://host:port.
+func (r *Redis) URL() string { return "redis://" + r.Address() }
+
+// ready asks the server for a PONG.
+func (r *Redis) ready() error {
+	conn, err := net.DialTimeout("tcp", r.Address(), time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(conn, "PING\r\n"); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(line) != "+PONG" {
+		return errors.New("no PONG")
+	}
+	return nil
+}
