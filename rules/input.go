@@ -1,14 +1,27 @@
 package rules
 
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
 // Input is a request's parameters, typed and normalised: what is keyed, and what is bound or forwarded.
 // It is filled by Rule.ReadInput, reused between requests, and owns none of its bytes: they point into
 // the request or into its own scratch, and are valid until either is reused. Not safe for concurrent use.
 type Input struct {
 	Arguments []Argument // one for each of Rule.Params, in their order
 	Body      []byte     // of a rule with body parameters: the JSON object of the declared fields that were given, normalised (@body)
+	Path      []byte     // of an upstream rule: the path to forward, percent-encoded; as sent for Pass, else what is keyed
 	Query     []byte     // of an upstream rule: the query string to forward, made of what is keyed and nothing else
 	Items     []Item     // of a batch
-	scratch   []byte
+
+	scratch []byte             // what Arguments, Body, Path and Query point into where the request has it in another form
+	given   []given            // one for each of Rule.Params: where the request has it
+	pieces  []piece            // of a query string that is sorted
+	unique  uniqueTable        // of a list
+	decoder *jsontext.Decoder  // of bodies
+	body    bytes.Reader       // what decoder reads
 }
 
 // Argument is one parameter's normalised text. Not Present is NULL.
@@ -27,7 +40,7 @@ type Item struct {
 
 // Clone returns an input that owns its bytes, for work that outlives the request.
 func (in *Input) Clone() *Input {
-	c := &Input{Arguments: make([]Argument, len(in.Arguments)), Body: cloneBytes(in.Body), Query: cloneBytes(in.Query)}
+	c := &Input{Arguments: make([]Argument, len(in.Arguments)), Body: cloneBytes(in.Body), Path: cloneBytes(in.Path), Query: cloneBytes(in.Query)}
 	for i, v := range in.Arguments {
 		c.Arguments[i] = Argument{Present: v.Present, Text: cloneBytes(v.Text)}
 	}

@@ -60,7 +60,8 @@ type endings []*Rule
 func NewSet(rules []*Rule) (*Set, []Conflict) {
 	s := &Set{rules: rules, byName: make(map[string]*Rule, len(rules)), root: new(node)}
 	var conflicts []Conflict
-	for _, r := range rules {
+	for i, r := range rules {
+		r.Index = i
 		if _, taken := s.byName[r.Name]; !taken {
 			s.byName[r.Name] = r
 		}

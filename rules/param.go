@@ -1,6 +1,9 @@
 package rules
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // Param is one typed input of a rule.
 type Param struct {
@@ -20,6 +23,8 @@ type Param struct {
 	Separator            string // of a List in a path, query or header; ","
 	MinItems, MaxItems   int    // of a List; more than MaxItems is a 400
 	Unique               bool   // of a List: later duplicates are dropped
+
+	pattern *regexp.Regexp // Pattern, compiled by Rule.Compile
 }
 
 // Source is where in the request a parameter stands.

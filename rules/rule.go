@@ -10,6 +10,7 @@ import (
 type Rule struct {
 	Name     string   // "GET /api/v1/clients/{id}": the route as written, unique; metric label and log value
 	Position Position // of its route in the file
+	Index    int      // its place in Set.Rules; set by NewSet
 	Method   string   // "" means every method
 	Pattern  Pattern
 
@@ -38,9 +39,11 @@ type Rule struct {
 	Batch    *Batch
 	Upstream string // name of an upstream
 	Pass     bool   // of an upstream rule: no TTL, everything is forwarded and streamed, nothing stored
+	Source   string // which database or service that is, without secrets: two with other data never share a key
 
 	generation [8]byte // of everything that decides the body: query text, role, settings, response shape
 	prefix     []byte  // the beginning of every key of the rule
+	fields     fields  // where its parameters stand in a request
 }
 
 // Freshness is how a rule's stored responses are judged.
