@@ -31,6 +31,7 @@ type Rule struct {
 	Tags      []string
 	DependsOn []string // tables declared, "schema.table" or "table"
 	Reads     bool     // a POST that only reads
+	Pure      bool     // declares that the IMMUTABLE functions its statements reach read no tables
 	MaxBody   int      // bytes of request body accepted
 	CORS      *CORS    // nil: no CORS headers
 

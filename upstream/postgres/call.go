@@ -1,0 +1,62 @@
+package postgres
+
+import (
+	"time"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// Call is one request to a SQL rule. The database reads its input until the method returns, an export
+// until it is closed; it keeps nothing of it.
+type Call struct {
+	Rule   *rules.Rule
+	Input  *rules.Input
+	Format int // which of Rule.Query.Formats; -1: the rule's own form
+}
+
+// format returns the form that was chosen, or nil.
+func (c Call) format() *rules.Format {
+	if c.Format < 0 || c.Format >= len(c.Rule.Query.Formats) {
+		return nil
+	}
+	return &c.Rule.Query.Formats[c.Format]
+}
+
+// Written is a committed write.
+type Written struct {
+	Response *cache.StoredResponse // never stored; status, type, fields and body are its answer
+	Change   cache.Change          // applied to the log already; no dependencies if nothing was changed
+	LSN      string                // the WAL position behind the write, before its commit record
+}
+
+// Observation is what one statement took. Tables are those that its rule's answer depends on, or those
+// that were written, as far as they are known by then.
+type Observation struct {
+	Rule      string
+	Kind      string // of the rule; empty if it names none
+	Statement string // as the rule's templates name it
+	Tables    []string
+	Duration  time.Duration
+	Rows      int
+	Err       error
+	Write     bool
+}
+
+// PoolStats is the pool as it is now.
+type PoolStats struct {
+	Max       int
+	InUse     int
+	Available int // could be handed out now: idle, or not opened yet
+	Waiting   int
+	Timeouts  uint64 // waits that ended without a connection
+}
+
+// Classification says how far a rule's answers are outdated by the changes under them.
+type Classification struct {
+	Known     bool   // false before the rule's first fill
+	Exact     bool   // false: by time and purges only
+	EveryFill bool   // what it depends on is looked at on every fill, since it reaches a function
+	Reason    string // why not exact, or which changes nobody hears of; empty if there is nothing to say
+	Tables    []string
+}

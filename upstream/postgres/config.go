@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// Config says which database, and what may be asked of it.
+type Config struct {
+	URL                rules.Secret
+	ApplicationName    string
+	PreparedStatements bool          // false behind a transaction pooler
+	MaxConnections     int           // of the one pool
+	AcquireTimeout     time.Duration // to wait for a free connection; then 503
+	ConnectTimeout     time.Duration // of one attempt to connect
+	StatementTimeout   time.Duration // of one statement, set on the server; exports have ExportStall instead
+	Retry              Retry
+	Breaker            rules.Breaker
+	ExportStall        time.Duration // an export ends when no byte moved for this long; 0: one minute
+}
+
+// Retry is how often, and how soon, what is safe to repeat is tried.
+type Retry struct {
+	Attempts int           // in all; 1 never repeats
+	Base     time.Duration // the first wait; doubled each time, with jitter
+}
+
+// ConfigOf maps the configuration file's section.
+func ConfigOf(p *rules.Postgres) Config {
+	return Config{
+		URL:                p.URL,
+		ApplicationName:    p.ApplicationName,
+		PreparedStatements: p.PreparedStatements,
+		MaxConnections:     p.MaxConnections,
+		AcquireTimeout:     p.AcquireTimeout,
+		ConnectTimeout:     p.ConnectTimeout,
+		StatementTimeout:   p.StatementTimeout,
+		Retry:              Retry{Attempts: p.RetryAttempts, Base: p.RetryBase},
+		Breaker:            p.Breaker,
+	}
+}
+
+// Deps are what a Database works with.
+type Deps struct {
+	Log     *cache.ChangeLog
+	Clock   cache.Clock
+	Logger  *slog.Logger
+	Metrics *metrics.Set
+	Observe func(Observation) // called after each statement, from any goroutine; nil: nobody looks
+}

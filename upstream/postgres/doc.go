@@ -1,0 +1,43 @@
+// Package postgres is the source behind SQL rules: one pool of connections to one database, with a
+// circuit breaker and retries, that runs a rule's statements and brings home what decides how long the
+// answer may be reused.
+//
+//	Fill        a read: the response, its snapshot, what it depends on          one round trip
+//	Write       a statement that changes: marked in the change log, committed   two round trips
+//	WriteBatch  many items through one statement, each with its own outcome
+//	Export      any number of rows as a stream, in constant memory
+//	Prepare     what is wrong with statements, without running them
+//
+// # What a fill asks
+//
+// The snapshot is taken in the same implicit transaction as the statement and just before it, never
+// after: it may be older than what the body read, never newer. Under READ COMMITTED each statement of a
+// pipeline has a snapshot of its own, so a rule of several statements runs REPEATABLE READ, for them to
+// agree. Connections are read-only by session setting; a write says READ WRITE.
+//
+// # What a fill depends on
+//
+// Found, not guessed: the relations that the transaction locked and, for functions that may have let go
+// of their locks, those that it scanned (discovery.go). A statement of SQL alone locks everything in
+// every branch, so it is looked at once per catalogue state and every ten seconds. One that reaches a
+// function is looked at on every fill (classify.go tells which). What cannot be found is declared by the
+// rule or leaves the rule on its TTL, with the reason.
+//
+// # How a write outdates
+//
+//	write:  BEGIN; statement; which xid, which relations are locked for writing
+//	write:  is in doubt from here on; marks the change          no fill that does not see it is stored
+//	write:  COMMIT
+//	write:  marks the change again; is no longer in doubt       what asked before this and does not see it is outdated
+//	write:  answers
+//
+// A connection that breaks while COMMIT is on its way leaves the write in doubt until a snapshot shows
+// that its transaction has ended, however it did.
+//
+// # Behind a transaction pooler
+//
+// With PreparedStatements off nothing outlives a transaction: statements are parsed each time, values
+// travel as text, and the settings of a session become settings of each transaction. Since nobody can
+// tell which server connection answered, a crash of the server that keeps its start time is not noticed
+// there; with synchronous_commit on, nothing is lost by such a crash that anybody saw.
+package postgres
