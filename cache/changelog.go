@@ -1,7 +1,8 @@
 package cache
 
 import (
-	"bytes"
+	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -17,8 +18,14 @@ type SharedPosition uint64
 // Change is a transaction that touched dependencies. It may be applied before its commit is visible,
 // or before it is known whether it commits: a mark too many is a refill.
 type Change struct {
-	Xid          uint64 // top-level, 64-bit
+	// Xid is top-level and 64-bit. 0 is one that is not known, or not comparable with this log's: all that
+	// was asked for before the change was applied is outdated by it, and nothing that was asked for after.
+	Xid          uint64
 	Dependencies []Dependency
+
+	// Visible says that every snapshot asked for from now on sees the transaction, because its COMMIT was
+	// acknowledged. Leave it unset in doubt: then only a snapshot can show that the change was seen.
+	Visible bool
 }
 
 // Purge is an operator's word that stored responses must not be served any more.
@@ -30,10 +37,10 @@ type Purge struct {
 }
 
 const (
-	marksPerNode = 64         // changes remembered one by one before the floor rises
-	maxNodes     = 1 << 16    // dependencies told apart before the rest share one node
-	maxPrefixes  = 256        // key purges remembered one by one
-	outdated     = ^uint64(0) // the value of Standing.verified that nothing comes back from
+	maxNodes = 1 << 16 // dependencies told apart before the rest share one node
+
+	outdated   = math.MaxUint64     // the value of Standing.verified that nothing comes back from
+	unknownXid = math.MaxUint64 - 1 // of changes that no snapshot but AllSeeing can be said to see
 )
 
 // ChangeLog is what this process knows of changes and purges. The two doors meet here: changes mark
@@ -41,35 +48,18 @@ const (
 type ChangeLog struct {
 	position atomic.Uint64 // of the newest complete mark
 	epoch    atomic.Pointer[string]
+	settled  atomic.Pointer[settlement]
+	keys     keyPurges
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
 	nodes    map[Dependency]*node
-	overflow *node         // stands for every dependency beyond maxNodes
-	prefixes []prefixPurge // oldest first
-	forgot   Position      // the newest key purge no longer in prefixes
+	overflow *node // stands for every dependency beyond maxNodes
 }
 
-type prefixPurge struct {
-	at     Position
-	prefix []byte
-	soft   bool
-}
-
-// node is what the log knows of one dependency.
-type node struct {
-	marked atomic.Uint64 // position of the newest mark of any kind; read without the lock
-
-	mu         sync.Mutex // guards all below
-	marks      []mark     // oldest first, at most marksPerNode
-	forgotXid  uint64     // the greatest xid among the marks no longer remembered
-	forgotAt   Position   // the newest position among them
-	purged     Position   // responses asked for before it are outdated
-	softPurged Position   // responses asked for before it are expired
-}
-
-type mark struct {
-	at  Position
-	xid uint64
+// settlement says that whoever asks for a snapshot from at on sees all that snapshot saw. Immutable.
+type settlement struct {
+	at       Position
+	snapshot Snapshot
 }
 
 // NewChangeLog makes an empty log. Epoch names the only process, server and timeline whose xids and
@@ -77,6 +67,7 @@ type mark struct {
 func NewChangeLog(epoch string) *ChangeLog {
 	l := &ChangeLog{nodes: make(map[Dependency]*node), overflow: new(node)}
 	l.epoch.Store(&epoch)
+	l.settled.Store(new(settlement))
 	return l
 }
 
@@ -87,25 +78,55 @@ func (l *ChangeLog) Position() Position { return Position(l.position.Load()) }
 func (l *ChangeLog) Epoch() string { return *l.epoch.Load() }
 
 // NewEpoch outdates everything stored so far and every fill in flight: xids from before and after may
-// not be compared, as after a crash that handed some out twice.
+// not be compared, as after a crash that handed some out twice. What the log knew of the ended epoch's
+// transactions is dropped with it.
+//
+// The order closes two races with a Stand or a Check beside it. Everything is purged before the epoch is
+// renamed, so a response that stands under the new name and was asked for before is seen to be purged.
+// And marks are dropped last while judges look at Everything last: one that misses a dropped mark
+// meets the purge.
 func (l *ChangeLog) NewEpoch(epoch string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.next()
+	all := l.node(Everything)
+	all.purge(at, false)
+	l.position.Store(uint64(at))
 	l.epoch.Store(&epoch)
-	l.Purge(Purge{Dependencies: []Dependency{Everything}})
+	l.settled.Store(new(settlement))
+	for _, n := range l.nodes {
+		n.forget()
+	}
+	l.overflow.forget()
 }
 
 // Commit marks the change on what it touched. When it returns, every lookup judges by it.
 func (l *ChangeLog) Commit(c Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := Position(l.position.Load() + 1)
+	at, settled := l.next(), l.settled.Load()
+	m := mark{at: at, xid: c.Xid}
+	if c.Xid == 0 {
+		m.xid = unknownXid
+	}
+	if c.Visible || c.Xid == 0 {
+		m.visible = at
+	}
 	for _, d := range c.Dependencies {
-		n := l.node(d)
-		n.mu.Lock()
-		n.remember(mark{at: at, xid: c.Xid})
-		n.mu.Unlock()
-		n.marked.Store(uint64(at))
+		l.node(d).mark(m, settled)
 	}
 	l.position.Store(uint64(at)) // last: a lookup that sees this position sees the marks
+}
+
+// Settle says that the snapshot was taken on the primary before now. Whatever it saw is seen by all who
+// ask from now on, so those marks may be forgotten without any response being outdated by that. A change
+// stream calls it with each of its heartbeats; without it the log is as sound, and forgets less well.
+func (l *ChangeLog) Settle(snapshot Snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.next()
+	l.settled.Store(&settlement{at: at, snapshot: snapshot})
+	l.position.Store(uint64(at))
 }
 
 // Purge marks what the purge names. When it returns, no lookup serves it, and no fill that had asked
@@ -113,89 +134,72 @@ func (l *ChangeLog) Commit(c Change) {
 func (l *ChangeLog) Purge(p Purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := Position(l.position.Load() + 1)
+	at := l.next()
 	for _, d := range p.Dependencies {
-		n := l.node(d)
-		n.mu.Lock()
-		if p.Soft {
-			n.softPurged = at
-		} else {
-			n.purged = at
-		}
-		n.mu.Unlock()
-		n.marked.Store(uint64(at))
+		l.node(d).purge(at, p.Soft)
 	}
 	for _, prefix := range p.KeyPrefixes {
-		if len(l.prefixes) == maxPrefixes {
-			l.forgot = l.prefixes[0].at
-			l.prefixes = append(l.prefixes[:0], l.prefixes[1:]...)
-		}
-		l.prefixes = append(l.prefixes, prefixPurge{at: at, prefix: bytes.Clone(prefix), soft: p.Soft})
+		l.keys.purge(at, string(prefix), p.Soft)
 	}
 	l.position.Store(uint64(at))
 }
 
-// Stand ties a response to its dependencies. Asked is the log's position before its snapshot was asked
-// for; a zero snapshot sees nothing, so any later change to a relation outdates it. The response always
-// depends on Everything too.
+// Stand ties a response to its dependencies, and judges it for the first time. Asked is the log's
+// position before its snapshot was asked for; a zero snapshot sees nothing, so only what was known to be
+// visible when it asked does not outdate it. The response always depends on Everything too.
+//
+// Marks from before asked are compared like those after: a change may be marked before snapshots see it.
+//
+//	stream: applies xid 7 at position 3; its commit is not visible yet
+//	fill:   asks at position 3, reads the old row in a snapshot that does not see 7
+//	commit: becomes visible
+//	lookup: must find the mark at 3, or it serves the old row for good
 func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, dependencies []Dependency) *Standing {
-	s := &Standing{log: l, asked: asked, snapshot: snapshot, dependencies: dependencies}
-	l.mu.Lock()
-	s.nodes = append(make([]*node, 0, len(dependencies)+1), l.node(Everything))
-	for _, d := range dependencies {
-		s.nodes = append(s.nodes, l.node(d))
-	}
-	verdict := l.prefixVerdict(key, asked)
-	l.mu.Unlock()
-	s.verified.Store(uint64(asked))
-	switch verdict {
-	case Outdated:
-		s.verified.Store(outdated)
-	case Softened:
-		s.softened.Store(true)
-	case Current:
-	}
+	s := &Standing{log: l, key: string(key), asked: asked, snapshot: snapshot, dependencies: dependencies}
+	s.nodes = l.nodesOf(dependencies)
+	s.epoch = l.epoch.Load() // before it is judged: see NewEpoch
+	s.verify(l.position.Load())
 	return s
 }
 
-// prefixVerdict judges a fill by the key purges since it asked. Called with mu held.
-func (l *ChangeLog) prefixVerdict(key []byte, asked Position) Verdict {
-	if asked < l.forgot {
-		return Outdated
-	}
-	verdict := Current
-	for _, p := range l.prefixes {
-		if p.at <= asked || !bytes.HasPrefix(key, p.prefix) {
-			continue
+// nodesOf returns the dependencies' nodes, and last that of Everything.
+func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
+	nodes := make([]*node, 0, len(dependencies)+1)
+	l.mu.RLock()
+	for _, d := range dependencies {
+		if n := l.nodes[d]; n != nil {
+			nodes = append(nodes, n)
 		}
-		if !p.soft {
-			return Outdated
-		}
-		verdict = Softened
 	}
-	return verdict
+	if n := l.nodes[Everything]; n != nil {
+		nodes = append(nodes, n)
+	}
+	l.mu.RUnlock()
+	if len(nodes) == cap(nodes) {
+		return nodes
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	nodes = nodes[:0]
+	for _, d := range dependencies {
+		nodes = append(nodes, l.node(d))
+	}
+	return append(nodes, l.node(Everything))
 }
 
-// node returns the dependency's node, making it while there is room. Called with mu held for writing.
+// next returns the position of a mark to come. Called with mu held for writing.
+func (l *ChangeLog) next() Position { return Position(l.position.Load() + 1) }
+
+// node returns the dependency's node, making it while there is room. Once a dependency shares the
+// overflow it always does: nodes are never taken away. Called with mu held for writing.
 func (l *ChangeLog) node(d Dependency) *node {
 	if n := l.nodes[d]; n != nil {
 		return n
 	}
-	if len(l.nodes) >= maxNodes {
+	if len(l.nodes) >= maxNodes && d != Everything {
 		return l.overflow
 	}
 	n := new(node)
-	l.nodes[d] = n
+	l.nodes[Dependency(strings.Clone(string(d)))] = n // d may be a view of a large buffer
 	return n
-}
-
-// remember appends the mark, or raises the floor when there is no room. Called with n.mu held.
-func (n *node) remember(m mark) {
-	if len(n.marks) == marksPerNode {
-		oldest := n.marks[0]
-		n.forgotXid = max(n.forgotXid, oldest.xid)
-		n.forgotAt = oldest.at
-		n.marks = append(n.marks[:0], n.marks[1:]...)
-	}
-	n.marks = append(n.marks, m)
 }

@@ -35,6 +35,7 @@ type StoredResponse struct {
 	Directives Directives // of its Cache-Control, for responses of an HTTP upstream
 	Vary       []string   // lower-case names of the request fields it was selected by; of an index: those to key on
 	Kind       Kind
+	TTLOnly    bool      // changes do not concern it: other instances, and this one after a restart, may use it
 	Standing   *Standing // nil only before the response is stored
 }
 
@@ -101,6 +102,25 @@ func (r *StoredResponse) FreshnessAt(now Instant) Freshness {
 	case late < r.StaleWhileRevalidate:
 		return Revalidatable
 	case late < r.StaleIfError:
+		return Emergency
+	}
+	return Expired
+}
+
+// UseAt tells how the response may be used: what its age allows, less what changes and purges forbid. It
+// is the one place where a stored response is found fit to be served.
+//
+// A soft purge ends the lifetime now: the window of stale-while-revalidate opens if there is one. An
+// outdated response is for emergencies only, whatever its age allows within stale-if-error.
+func (r *StoredResponse) UseAt(now Instant) Freshness {
+	freshness := r.FreshnessAt(now)
+	verdict := r.Standing.Check()
+	switch {
+	case verdict == Current:
+		return freshness
+	case verdict == Softened && freshness <= Revalidatable && r.StaleWhileRevalidate > 0:
+		return Revalidatable
+	case r.StaleIfError > 0 && r.AgeAt(now) < r.Lifetime+r.StaleIfError:
 		return Emergency
 	}
 	return Expired

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 )
@@ -53,16 +54,32 @@ func ParseSnapshot(text []byte) (Snapshot, error) {
 // IsZero reports whether the snapshot is missing: a response without one can prove nothing.
 func (s Snapshot) IsZero() bool { return s.Xmax == 0 }
 
+// AllSeeing returns a snapshot that every transaction is visible in: that of a response which changes do
+// not concern.
+func AllSeeing() Snapshot { return Snapshot{Xmin: math.MaxUint64, Xmax: math.MaxUint64} }
+
 // Sees reports whether the transaction's effects are visible in the snapshot, provided it committed.
 func (s Snapshot) Sees(xid uint64) bool {
 	if xid < s.Xmin {
-		return true
+		return xid != 0 // 0 is no transaction: nothing can be said to have seen it
 	}
 	if xid >= s.Xmax {
 		return false
 	}
 	_, running := slices.BinarySearch(s.Xip, xid)
 	return !running
+}
+
+// seesAll reports whether every transaction from lowest to highest is visible.
+func (s Snapshot) seesAll(lowest, highest uint64) bool {
+	if highest < s.Xmin {
+		return lowest != 0
+	}
+	if highest >= s.Xmax {
+		return false
+	}
+	i, running := slices.BinarySearch(s.Xip, lowest)
+	return !running && (i == len(s.Xip) || s.Xip[i] > highest)
 }
 
 // AppendText appends the form that ParseSnapshot reads.

@@ -21,14 +21,23 @@ func (v Verdict) String() string { return [...]string{"current", "softened", "ou
 // far moves forward as the log does. Safe for concurrent use.
 type Standing struct {
 	log          *ChangeLog
+	epoch        *string
+	key          string
 	asked        Position
 	snapshot     Snapshot
 	dependencies []Dependency
-	nodes        []*node
+	nodes        []*node // Everything's last: see ChangeLog.NewEpoch
 
 	verified atomic.Uint64 // the log position up to which Check found nothing unseen, or outdated
 	softened atomic.Bool
 }
+
+// Key returns the key that the response stands under: purges by key concern it by this one. A store may
+// keep its entry under the same string instead of a copy.
+func (s *Standing) Key() string { return s.key }
+
+// Epoch returns the epoch that the snapshot and the position are of.
+func (s *Standing) Epoch() string { return *s.epoch }
 
 // Snapshot returns what the response saw.
 func (s *Standing) Snapshot() Snapshot { return s.snapshot }
@@ -41,6 +50,9 @@ func (s *Standing) Asked() Position { return s.asked }
 
 // Soften declares the response expired, for good.
 func (s *Standing) Soften() { s.softened.Store(true) }
+
+// Softened reports whether the response was declared expired.
+func (s *Standing) Softened() bool { return s.softened.Load() }
 
 // Check judges the response by everything the log knows. It allocates nothing, and costs one
 // comparison while nothing at all has changed since the last check.
@@ -65,23 +77,31 @@ func (s *Standing) verify(position uint64) Verdict {
 	if verified == outdated {
 		return Outdated
 	}
+	if s.log.keys.marked.Load() > verified && s.turns(s.log.keys.judge(s.key, max(Position(verified), s.asked))) {
+		return Outdated
+	}
 	for _, n := range s.nodes {
-		if n.marked.Load() <= verified {
-			continue
-		}
-		switch n.judge(s, Position(verified)) {
-		case Outdated:
-			s.verified.Store(outdated)
+		if n.marked.Load() > verified && s.turns(n.judge(s, Position(verified))) {
 			return Outdated
-		case Softened:
-			s.softened.Store(true)
-		case Current:
 		}
 	}
 	if position > verified {
 		s.verified.CompareAndSwap(verified, position) // lost: another lookup was as thorough
 	}
 	return s.expiry()
+}
+
+// turns takes a verdict in and reports whether it is the last.
+func (s *Standing) turns(v Verdict) bool {
+	switch v {
+	case Outdated:
+		s.verified.Store(outdated)
+		return true
+	case Softened:
+		s.softened.Store(true)
+	case Current:
+	}
+	return false
 }
 
 func (s *Standing) expiry() Verdict {
@@ -91,23 +111,7 @@ func (s *Standing) expiry() Verdict {
 	return Current
 }
 
-// judge looks at the node's marks after verified.
-func (n *node) judge(s *Standing, verified Position) Verdict {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if s.asked < n.purged {
-		return Outdated
-	}
-	if verified < n.forgotAt && n.forgotXid >= s.snapshot.Xmin {
-		return Outdated // what was forgotten may be unseen
-	}
-	for i := len(n.marks) - 1; i >= 0 && n.marks[i].at > verified; i-- {
-		if !s.snapshot.Sees(n.marks[i].xid) {
-			return Outdated
-		}
-	}
-	if s.asked < n.softPurged {
-		return Softened
-	}
-	return Current
+// sawAll reports whether the response saw every transaction between the two, both included.
+func (s *Standing) sawAll(lowest, highest uint64, settled *settlement) bool {
+	return s.snapshot.seesAll(lowest, highest) || s.asked >= settled.at && settled.snapshot.seesAll(lowest, highest)
 }
