@@ -16,12 +16,13 @@ type Input struct {
 	Query     []byte     // of an upstream rule: the query string to forward, made of what is keyed and nothing else
 	Items     []Item     // of a batch
 
-	scratch []byte             // what Arguments, Body, Path and Query point into where the request has it in another form
-	given   []given            // one for each of Rule.Params: where the request has it
-	pieces  []piece            // of a query string that is sorted
-	unique  uniqueTable        // of a list
-	decoder *jsontext.Decoder  // of bodies
-	body    bytes.Reader       // what decoder reads
+	scratch []byte            // what Arguments, Body, Path and Query point into where the request has it in another form
+	given   []given           // one for each of Rule.Params: where the request has it
+	pieces  []piece           // of a query string that is sorted
+	unique  uniqueTable       // of a list
+	decoder *jsontext.Decoder // of bodies
+	body    bytes.Reader      // what decoder reads
+	items   int               // of a batch, also those above its limit
 }
 
 // Argument is one parameter's normalised text. Not Present is NULL.

@@ -3,10 +3,94 @@ package rules
 import (
 	"bytes"
 	"hash/maphash"
+	"strconv"
 )
 
 // A list's normal form is a Postgres array literal: {a,b}. Texts are always quoted, so no text is taken
 // for a NULL, a nested array or white space; what cannot hold a special character never is.
+
+// list writes one array literal, item by item.
+type list struct {
+	p      *Param
+	dst    []byte
+	start  int // of the literal in dst
+	given  int // items so far
+	kept   int // of them, without duplicates
+	unique *uniqueTable
+}
+
+func newList(p *Param, dst []byte, unique *uniqueTable) list {
+	if p.Unique {
+		unique.reset()
+	}
+	return list{p: p, dst: append(dst, '{'), start: len(dst), unique: unique}
+}
+
+// split adds the items of a separated text. Empty ones are none: "a,,b" and "a,b," are a and b.
+func (l *list) split(text []byte) *fault {
+	separator := l.p.separator()
+	for more := true; more; {
+		var item []byte
+		item, text, more = cut(text, separator)
+		if len(item) == 0 || l.p.Type != Text && len(trimmed(item)) == 0 {
+			continue
+		}
+		if f := l.add(item, (*Param).appendScalar); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func cut(text []byte, separator string) (before, after []byte, found bool) {
+	for i := 0; i+len(separator) <= len(text); i++ {
+		if string(text[i:i+len(separator)]) == separator {
+			return text[:i], text[i+len(separator):], true
+		}
+	}
+	return text, nil, false
+}
+
+// add appends one item, which read puts into its normal form.
+func (l *list) add(item []byte, read func(*Param, []byte, []byte) ([]byte, *fault)) *fault {
+	l.given++
+	if l.p.MaxItems > 0 && l.given > l.p.MaxItems {
+		return &fault{status: 400, detail: "must have at most " + counted(l.p.MaxItems, "item")}
+	}
+	before := len(l.dst)
+	if l.kept > 0 {
+		l.dst = append(l.dst, ',')
+	}
+	at := len(l.dst)
+	var f *fault
+	if l.dst, f = read(l.p, l.dst, item); f != nil {
+		return &fault{status: f.status, detail: "item " + strconv.Itoa(l.given) + " " + f.detail}
+	}
+	if l.p.Type.quoted() {
+		l.dst = appendQuotedFrom(l.dst, at)
+	}
+	if l.p.Unique && !l.unique.add(l.dst[l.start+1:], at-l.start-1) {
+		l.dst = l.dst[:before]
+		return nil
+	}
+	l.kept++
+	return nil
+}
+
+// close ends the literal and returns dst.
+func (l *list) close() ([]byte, *fault) {
+	if l.kept < l.p.MinItems {
+		return l.dst, wrong("must have at least %s, not %d", counted(l.p.MinItems, "item"), l.kept)
+	}
+	return append(l.dst, '}'), nil
+}
+
+func (p *Param) separator() string {
+	if p.Separator == "" {
+		return ","
+	}
+	return p.Separator
+}
 
 // quoted reports whether items of the type stand in quotes.
 func (t Type) quoted() bool {

@@ -85,3 +85,23 @@ func hasDots(path []byte) bool {
 	}
 	return false
 }
+
+// appendFormDecoded appends a name or value of a query string decoded, + being a space; false if an
+// escape is broken.
+func appendFormDecoded(dst, raw []byte) ([]byte, bool) {
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch c {
+		case '+':
+			c = ' '
+		case '%':
+			var ok bool
+			if c, ok = unescape(raw[i:]); !ok {
+				return dst, false
+			}
+			i += 2
+		}
+		dst = append(dst, c)
+	}
+	return dst, true
+}
