@@ -14,6 +14,9 @@ type Config struct {
 	Performance Performance
 	Log         Log
 	Rules       *Set
+	Warnings    Mistakes // what is allowed in the file but probably not meant
+
+	file *file // what all this was made of, defaults included
 }
 
 // Server bounds what a client can make forebay hold. Sizes are bytes.

@@ -1,0 +1,278 @@
+package rules
+
+import (
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// compiler turns the file's structs into a Config, and notes every mistake on its way. It goes on after a
+// mistake, so that all of them are found at once. Not safe for concurrent use.
+type compiler struct {
+	*report
+	dir    fs.FS  // where SQL files are
+	base   string // the directory's name, for people
+	file   *file
+	config *Config
+
+	noDatabase bool // it was said that there is no postgres section
+}
+
+func (c *compiler) compile() {
+	f, config := c.file, c.config
+	if !c.given("postgres") {
+		f.Postgres = nil
+	}
+	config.Listen, config.Bypass = f.Listen, f.Bypass
+	config.Server = c.server()
+	config.Admin = c.admin()
+	config.Cache = c.cache()
+	config.Log = c.log()
+	config.Postgres = c.postgres()
+	c.listens()
+	c.oneOf("freshness", f.Freshness, "exact", "ttl")
+	c.upstreams()
+	c.routes()
+	config.Performance = c.performance()
+}
+
+func (c *compiler) server() Server {
+	s := &c.file.Server
+	c.positiveSize("server.max_header", s.MaxHeader)
+	c.positiveSize("server.max_url", s.MaxURL)
+	if s.MaxURL > s.MaxHeader {
+		c.mistake("server.max_url", "%s is more than max_header, %s, which the request target counts towards; lower it, or raise max_header", s.MaxURL, s.MaxHeader)
+	}
+	c.atLeast("server.max_connections", s.MaxConnections, 1)
+	c.atLeast("server.max_connections_per_ip", s.MaxConnectionsPerIP, 0)
+	for _, t := range []struct {
+		path  string
+		value duration
+	}{
+		{"server.header_timeout", s.HeaderTimeout}, {"server.body_timeout", s.BodyTimeout}, {"server.idle_timeout", s.IdleTimeout},
+		{"server.write_timeout", s.WriteTimeout}, {"server.request_timeout", s.RequestTimeout}, {"server.drain_timeout", s.DrainTimeout},
+	} {
+		c.positive(t.path, t.value)
+	}
+	if p := c.file.Postgres; p != nil && s.RequestTimeout < p.Pool.AcquireTimeout {
+		c.warn("server.request_timeout", "%s is shorter than postgres.pool.acquire_timeout, %s, so a full pool is answered 504 instead of 503 with Retry-After; raise it, or lower acquire_timeout", s.RequestTimeout, p.Pool.AcquireTimeout)
+	}
+	return Server{
+		MaxHeaderSize: int(s.MaxHeader), MaxURLLength: int(s.MaxURL), MaxBodySize: int(s.MaxBody),
+		MaxConnections: s.MaxConnections, MaxConnectionsPerIP: s.MaxConnectionsPerIP,
+		HeaderTimeout: time.Duration(s.HeaderTimeout), BodyTimeout: time.Duration(s.BodyTimeout),
+		IdleTimeout: time.Duration(s.IdleTimeout), WriteTimeout: time.Duration(s.WriteTimeout),
+		RequestTimeout: time.Duration(s.RequestTimeout), DrainTimeout: time.Duration(s.DrainTimeout),
+		ServerTiming: s.ServerTiming, TrustedProxies: c.networks("server.trusted_proxies", s.TrustedProxies),
+	}
+}
+
+// networks reads addresses and CIDRs; all leave as CIDRs.
+func (c *compiler) networks(path string, list []string) []string {
+	networks := make([]string, 0, len(list))
+	for i, text := range list {
+		if address, err := netip.ParseAddr(text); err == nil {
+			networks = append(networks, netip.PrefixFrom(address, address.BitLen()).String())
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			c.mistake(item(path, i), "%q is neither an address nor a network; write it as 10.0.0.7 or 10.0.0.0/8", text)
+			continue
+		}
+		networks = append(networks, prefix.Masked().String())
+	}
+	return networks
+}
+
+func (c *compiler) admin() Admin {
+	a := &c.file.Admin
+	return Admin{Listen: a.Listen, Token: a.Token}
+}
+
+// listens judges both listeners, beside each other.
+func (c *compiler) listens() {
+	public, admin := c.file.Listen, c.file.Admin.Listen
+	c.address("listen", public)
+	if admin == "" {
+		return
+	}
+	host, ok := c.address("admin.listen", admin)
+	if !ok {
+		return
+	}
+	if _, port, _ := net.SplitHostPort(admin); admin == public && port != "0" {
+		c.mistake("admin.listen", "%q is the address of listen, too; give the operator another port", admin)
+	}
+	if !isLoopback(host) && c.file.Admin.Token == "" {
+		c.mistake("admin.listen", "%q can be reached from other machines, and there is no admin.token; set a token, or listen on 127.0.0.1", admin)
+	}
+}
+
+// address checks host:port and returns the host.
+func (c *compiler) address(path, text string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err == nil && strings.ContainsAny(host, " \t/@") {
+		err = strconv.ErrSyntax
+	}
+	if err != nil {
+		c.mistake(path, "%q is not an address to listen on; write host:port, as in 127.0.0.1:8080", text)
+		return "", false
+	}
+	return host, true
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+func (c *compiler) cache() Cache {
+	s := &c.file.Cache
+	if s.Memory < 1<<20 {
+		c.mistake("cache.memory", "%s is too little to keep anything; give it at least 1MiB (bypass: true switches the cache off)", s.Memory)
+	}
+	c.positive("cache.redis_budget", s.RedisBudget)
+	if s.Jitter < 0 || s.Jitter > 0.5 {
+		c.mistake("cache.jitter", "%v is not a share between 0 and 0.5; 0.1 takes up to a tenth off each lifetime", s.Jitter)
+	}
+	if s.Redis != "" {
+		c.redisURL("cache.redis", string(s.Redis))
+	}
+	return Cache{
+		Memory: int(s.Memory), Redis: s.Redis, RedisBudget: time.Duration(s.RedisBudget), RedisPrefix: s.RedisPrefix,
+		Jitter: s.Jitter, Compress: s.Compress, CompressMin: int(s.CompressMin),
+	}
+}
+
+func (c *compiler) redisURL(path, text string) {
+	const want = "write it as redis://user:password@host:6379/0, with rediss:// for TLS, redis+sentinel:// or redis+cluster:// for those"
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "":
+		c.mistake(path, "this is not the URL of a Redis; %s", want)
+	case !slices.Contains([]string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}, u.Scheme):
+		c.mistake(path, "a Redis URL does not begin with %s://; %s", u.Scheme, want)
+	}
+}
+
+func (c *compiler) log() Log {
+	l := &c.file.Log
+	c.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", l.Format, "auto", "json", "text")
+	return Log{Level: l.Level, Format: l.Format, Access: l.Access}
+}
+
+func (c *compiler) postgres() *Postgres {
+	p := c.file.Postgres
+	if p == nil {
+		return nil
+	}
+	c.postgresURL("postgres.url", string(p.URL))
+	if p.ApplicationName == "" {
+		c.mistake("postgres.application_name", "it is empty; give a name by which pg_stat_activity tells forebay's connections")
+	}
+	c.atLeast("postgres.pool.max_connections", p.Pool.MaxConnections, 1)
+	c.positive("postgres.pool.acquire_timeout", p.Pool.AcquireTimeout)
+	c.positive("postgres.pool.statement_timeout", p.Pool.StatementTimeout)
+	c.positive("postgres.pool.connect_timeout", p.Pool.ConnectTimeout)
+	c.atLeast("postgres.retry.attempts", p.Retry.Attempts, 1)
+	c.oneOf("postgres.retry.backoff", p.Retry.Backoff, "exponential")
+	c.positive("postgres.retry.base", p.Retry.Base)
+	switch p.Changes {
+	case "off":
+	case "wal", "notify", "auto":
+		c.mistake("postgres.changes", "%s needs the change stream, which this version does not have; write off: forebay then knows the changes made through itself, and the ttl bounds the rest", p.Changes)
+	default:
+		c.mistake("postgres.changes", "%q is no way to hear of changes; write off", p.Changes)
+	}
+	return &Postgres{
+		URL: p.URL, MaxConnections: p.Pool.MaxConnections, AcquireTimeout: time.Duration(p.Pool.AcquireTimeout),
+		StatementTimeout: time.Duration(p.Pool.StatementTimeout), ConnectTimeout: time.Duration(p.Pool.ConnectTimeout),
+		ApplicationName: p.ApplicationName, PreparedStatements: p.PreparedStatements,
+		RetryAttempts: p.Retry.Attempts, RetryBase: time.Duration(p.Retry.Base),
+		Breaker: c.breaker("postgres.breaker", p.Breaker),
+	}
+}
+
+// postgresURL judges the URL without ever repeating it: it may hold a password, and a parser's error would show it.
+func (c *compiler) postgresURL(path, text string) {
+	const want = "write it as postgres://user:password@host:5432/database"
+	if text == "" {
+		c.mistake(path, "there is no database to connect to; %s, or remove the postgres section if no route has a query", want)
+		return
+	}
+	scheme, _, isURL := strings.Cut(text, "://")
+	if !isURL {
+		if !strings.Contains(text, "=") {
+			c.mistake(path, "this is not the URL of a database; %s", want)
+		}
+		return
+	}
+	if scheme != "postgres" && scheme != "postgresql" {
+		c.mistake(path, "a database URL does not begin with %s://; %s", scheme, want)
+		return
+	}
+	if u, err := url.Parse(text); err != nil && !strings.Contains(text, ",") {
+		c.mistake(path, "this URL cannot be read; %s, with the special characters of the password percent-encoded", want)
+	} else if err == nil && len(u.Path) < 2 && u.Query().Get("dbname") == "" {
+		c.mistake(path, "this URL names no database; %s", want)
+	}
+}
+
+// databaseName returns what tells this database from others, without secrets, for the rules' keys.
+func databaseName(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Scheme != "" {
+		return "postgres " + u.User.Username() + "@" + u.Host + u.Path + "?" + u.Query().Get("host") + " " + u.Query().Get("options")
+	}
+	var parts []string
+	for _, word := range strings.Fields(text) {
+		if key, _, _ := strings.Cut(word, "="); slices.Contains([]string{"host", "hostaddr", "port", "user", "dbname", "options"}, key) {
+			parts = append(parts, word)
+		}
+	}
+	return "postgres " + strings.Join(parts, " ")
+}
+
+func (c *compiler) breaker(path string, b breakerSection) Breaker {
+	c.atLeast(path+".failures", b.Failures, 1)
+	c.positive(path+".open_for", b.OpenFor)
+	return Breaker{Failures: b.Failures, OpenFor: time.Duration(b.OpenFor)}
+}
+
+func (c *compiler) positive(path string, v duration) {
+	if v <= 0 {
+		c.mistake(path, "%s leaves no time at all; give it some, or leave it out for the default", v)
+	}
+}
+
+func (c *compiler) positiveSize(path string, v size) {
+	if v <= 0 {
+		c.mistake(path, "%s admits nothing at all; give it some, or leave it out for the default", v)
+	}
+}
+
+func (c *compiler) atLeast(path string, v, least int) {
+	if v < least {
+		c.mistake(path, "%d is too few; want at least %d", v, least)
+	}
+}
+
+func (c *compiler) oneOf(path, v string, allowed ...string) {
+	if !slices.Contains(allowed, v) {
+		c.mistake(path, "%q is not known here%s", v, meant(v, allowed))
+	}
+}
+
+func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
