@@ -127,18 +127,17 @@ func (a *Admin) Run(ctx context.Context) error {
 func (a *Admin) Serve(ctx context.Context, ln net.Listener) error {
 	a.loopback = isLoopback(ln.Addr())
 	server := &fasthttp.Server{
-		Handler:                       a.Handle,
-		ErrorHandler:                  refuse,
-		Concurrency:                   maxAtOnce,
-		ReadTimeout:                   readTimeout,
-		WriteTimeout:                  writeTimeout,
-		IdleTimeout:                   idleTimeout,
-		MaxRequestBodySize:            maxBody,
-		NoDefaultServerHeader:         true,
-		DisablePreParseMultipartForm:  true,
-		DisableHeaderNamesNormalizing: false,
-		CloseOnShutdown:               true,
-		Logger:                        silent{},
+		Handler:                      a.Handle,
+		ErrorHandler:                 refuse,
+		Concurrency:                  maxAtOnce,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxRequestBodySize:           maxBody,
+		NoDefaultServerHeader:        true,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       silent{},
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()

@@ -108,10 +108,14 @@ func (r *PurgeRequest) normalise() *problem.Problem {
 		named += len(list.items)
 		for i, item := range list.items {
 			if list.path {
-				list.items[i], item = targetOf(item), targetOf(item)
+				item = targetOf(item)
+				list.items[i] = item
 			}
-			if item == "" || list.path && item[0] != '/' {
-				say(fmt.Sprintf("%s[%d]", list.field, i), fmt.Sprintf("is %q; want a path that begins with / (or, for others, a name)", item))
+			switch at := fmt.Sprintf("%s[%d]", list.field, i); {
+			case item == "":
+				say(at, "is empty")
+			case list.path && item[0] != '/':
+				say(at, fmt.Sprintf("is %q; want a path that begins with /, or an absolute URL", item))
 			}
 		}
 	}

@@ -140,20 +140,19 @@ func (p *Performance) write(ctx *fasthttp.RequestCtx, data any) {
 func ask(args *fasthttp.Args, minutes int) (question, *problem.Problem) {
 	q := question{minutes: minutes, threshold: defaultThreshold}
 	var wrong []problem.FieldError
-	for name, read := range map[string]func(string) string{
-		"minutes":    q.readMinutes,
-		"threshold":  q.readThreshold,
-		"table_name": q.readTable,
-	} {
-		given := args.PeekMulti(name)
+	for _, parameter := range []struct {
+		name string
+		read func(string) (wrong string)
+	}{{"minutes", q.readMinutes}, {"threshold", q.readThreshold}, {"table_name", q.readTable}} {
+		given := args.PeekMulti(parameter.name)
 		if len(given) > 1 {
-			return q, problem.New(problem.Malformed, fmt.Sprintf("The parameter %s is given more than once.", name))
+			return q, problem.New(problem.Malformed, fmt.Sprintf("The parameter %s is given more than once.", parameter.name))
 		}
 		if len(given) == 0 || len(given[0]) == 0 {
 			continue // an empty optional parameter counts as absent
 		}
-		if detail := read(string(given[0])); detail != "" {
-			wrong = append(wrong, problem.FieldError{Field: name, In: "query", Detail: detail})
+		if detail := parameter.read(string(given[0])); detail != "" {
+			wrong = append(wrong, problem.FieldError{Field: parameter.name, In: "query", Detail: detail})
 		}
 	}
 	if len(wrong) == 0 {
