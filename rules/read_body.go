@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -51,7 +50,7 @@ func jsonFault(err error) string {
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		if errors.As(err, &syntax) {
-			return "the request body has a name twice in one object: " + strconv.Quote(string(syntax.JSONPointer))
+			return "the request body has a name twice in one object: " + shown([]byte(syntax.JSONPointer), Text)
 		}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "the request body must be valid JSON; it ends too early"
@@ -188,7 +187,7 @@ func (rd *reading) readField(p *Param, g *given, a *Argument) *fault {
 // appendArray appends the normal form of a JSON array to scratch.
 func (in *Input) appendArray(p *Param, text []byte) ([]byte, *fault) {
 	if text[0] != '[' {
-		return in.scratch, wrong("must be an array, not %s", shown(text, JSON))
+		return in.scratch, wrong("must be an array, not %s", shownJSON(text))
 	}
 	dec := in.decode(text)
 	if _, err := dec.ReadToken(); err != nil {
@@ -258,8 +257,8 @@ func shownJSON(value []byte) string {
 		return "an array"
 	case '"':
 		return "the text " + shown(value[1:len(value)-1], Text)
-	case 'n':
-		return "null"
+	case 'n', 't', 'f':
+		return string(value)
 	}
 	return shown(value, Number)
 }
