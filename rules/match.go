@@ -116,7 +116,7 @@ func (s *Set) Rule(name string) *Rule { return s.byName[name] }
 // left by its back door.
 func (s *Set) Match(method string, path []byte, m *Match) MatchResult {
 	m.Rule, m.Allow = nil, m.Allow[:0]
-	if len(path) == 0 || path[0] != '/' {
+	if len(path) == 0 || path[0] != '/' || bytes.IndexByte(path, 0) >= 0 {
 		return NoRoute
 	}
 	w := walk{method: method, m: m}

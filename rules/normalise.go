@@ -250,23 +250,19 @@ func (p *Param) appendEmail(dst, text []byte) ([]byte, *fault) {
 
 // appendUUID takes 8-4-4-4-12 hexadecimal digits, and makes them lower case.
 func appendUUID(dst, text []byte) ([]byte, bool) {
-	if len(text) != 36 {
+	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' || bytes.Count(text, []byte{'-'}) != 4 {
 		return dst, false
 	}
-	for i, c := range text {
-		switch {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return dst, false
-			}
-		case unhex[c] > 15:
-			return dst, false
-		case c < 'a':
-			c |= 0x20 // digits have the bit already
+	start := len(dst)
+	dst = append(dst, text...)
+	digits := true
+	for i, c := range dst[start:] {
+		digits = digits && (unhex[c] < 16 || c == '-')
+		if 'A' <= c {
+			dst[start+i] = c | 0x20
 		}
-		dst = append(dst, c)
 	}
-	return dst, true
+	return dst, digits
 }
 
 func appendBool(dst, text []byte) ([]byte, bool) {

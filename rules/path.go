@@ -53,7 +53,7 @@ func isDotSegment(segment []byte) bool {
 // that decodes %2F, or takes a backslash for a slash, before it splits.
 func hasDotSegment(path []byte) bool {
 	if bytes.IndexByte(path, '%') < 0 && bytes.IndexByte(path, '\\') < 0 && !bytes.Contains(path, []byte("/.")) {
-		return path[0] == '.' && hasDots(path)
+		return false
 	}
 	return hasDots(path)
 }
