@@ -1,0 +1,5 @@
+//go:build race
+
+package performance
+
+const raceDetector = true
