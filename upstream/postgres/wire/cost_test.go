@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"testing"
@@ -114,5 +115,68 @@ func BenchmarkJSONString(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		dst = AppendJSONString(dst[:0], text)
+	}
+}
+
+// thousandClients is a table of the columns of an API, for the benchmarks against a real server.
+const thousandClients = `create table clients as select
+  md5(i::text)::uuid as id, 'Magdalena Kowalska-Nowak ' || i as name, 'magdalena.kowalska' || i || '@example.org' as email,
+  'ACTIVE'::text as status, null::text as phone, timestamptz '2024-01-01' + i * interval '17 minutes' as created_at,
+  timestamptz '2024-06-01 00:00:00.123456' + i * interval '19 minutes' as updated_at, date '1980-01-01' + i as birthday,
+  i as sessions, (i * 1.25)::numeric(12,2) as balance, i % 2 = 0 as active,
+  '{"plan": "PRIME", "newsletter": true}'::jsonb as settings, array['vip', 'long term', 'north'] as tags
+from generate_series(1, 1000) i`
+
+func BenchmarkThousandRowsFromTheWire(b *testing.B) {
+	s := newServer(b)
+	s.exec(b, thousandClients)
+	ctx := context.Background()
+	described, err := s.conn.PgConn().Prepare(ctx, "read", "select * from clients", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var columns []Column
+	var formats []int16
+	for _, f := range described.Fields {
+		formats = append(formats, FormatOf(nil, f.DataTypeOID))
+		columns = append(columns, Column{Name: f.Name, OID: f.DataTypeOID, Format: FormatOf(nil, f.DataTypeOID)})
+	}
+	e, err := NewEncoder(nil, columns)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var dst []byte
+	for b.Loop() {
+		rows := s.conn.PgConn().ExecPrepared(ctx, "read", nil, nil, formats)
+		dst = append(dst[:0], '[')
+		for rows.NextRow() {
+			if len(dst) > 1 {
+				dst = append(dst, ',')
+			}
+			if dst, err = e.AppendObject(dst, rows.Values()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := rows.Close(); err != nil {
+			b.Fatal(err)
+		}
+		dst = append(dst, ']')
+	}
+	if !json.Valid(dst) {
+		b.Fatal("not JSON")
+	}
+}
+
+func BenchmarkThousandRowsByJSONAgg(b *testing.B) {
+	s := newServer(b)
+	s.exec(b, thousandClients)
+	ctx := context.Background()
+	if _, err := s.conn.PgConn().Prepare(ctx, "read", "select json_agg(c) from clients c", nil); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if answer := s.conn.PgConn().ExecPrepared(ctx, "read", nil, nil, nil).Read(); answer.Err != nil {
+			b.Fatal(answer.Err)
+		}
 	}
 }
