@@ -1,0 +1,4 @@
+select id, name, email, phone, program_type, status, created_at, updated_at, notes, metadata,
+    status = 'active' as is_active, greatest(extract(day from now() - created_at), 0)::int as program_duration_days
+from clients
+where id = @id::uuid
