@@ -1,0 +1,58 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	breakerFailures = 5           // in a row
+	breakerOpenFor  = time.Second // then one call tries again
+)
+
+func (s *Store) breakerSettings() gobreaker.Settings {
+	return gobreaker.Settings{
+		Name:         "redis",
+		MaxRequests:  1,
+		Timeout:      breakerOpenFor,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
+		IsSuccessful: answered,
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
+				s.logger.Warn("redis breaker opened, going on without the shared tier")
+			}
+			if to == gobreaker.StateClosed {
+				s.logger.Info("redis breaker closed, the shared tier is back")
+			}
+		},
+	}
+}
+
+// answered reports whether Redis did what it can.
+func answered(err error) bool {
+	return err == nil || errors.Is(err, goredis.Nil) || goredis.IsOOMError(err)
+}
+
+// guarded runs the call within the budget, unless the breaker is open.
+func (s *Store) guarded(ctx context.Context, call func(context.Context) error) error {
+	done, err := s.breaker.Allow()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Budget)
+	defer cancel()
+	err = call(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		err = context.Canceled // the caller left; the client may have said so in other words
+	}
+	done(err)
+	if !answered(err) && !errors.Is(err, context.Canceled) {
+		s.health.callFailed(err)
+	}
+	return err
+}

@@ -1,0 +1,2 @@
+// Package redis is the tier that instances share.
+package redis
