@@ -99,27 +99,17 @@ func (r *PurgeRequest) normalise() *problem.Problem {
 	default:
 		say("mode", fmt.Sprintf("is %q; want hard or soft", string(r.Mode)))
 	}
-	named := 0
-	for _, list := range []struct {
-		field string
-		items []string
-		path  bool
-	}{{"urls", r.URLs, true}, {"prefixes", r.Prefixes, true}, {"tags", r.Tags, false}, {"tables", r.Tables, false}, {"rules", r.Rules, false}} {
-		named += len(list.items)
-		for i, item := range list.items {
-			if list.path {
-				item = targetOf(item)
-				list.items[i] = item
-			}
-			switch at := fmt.Sprintf("%s[%d]", list.field, i); {
-			case item == "":
-				say(at, "is empty")
-			case list.path && item[0] != '/':
-				say(at, fmt.Sprintf("is %q; want a path that begins with /, or an absolute URL", item))
-			}
+	for _, paths := range [][]string{r.URLs, r.Prefixes} {
+		for i := range paths {
+			paths[i] = targetOf(paths[i])
 		}
 	}
-	switch {
+	checkNames(say, "urls", r.URLs, true)
+	checkNames(say, "prefixes", r.Prefixes, true)
+	checkNames(say, "tags", r.Tags, false)
+	checkNames(say, "tables", r.Tables, false)
+	checkNames(say, "rules", r.Rules, false)
+	switch named := len(r.URLs) + len(r.Prefixes) + len(r.Tags) + len(r.Tables) + len(r.Rules); {
 	case named > maxTargets:
 		say("", fmt.Sprintf("%d things are named; at most %d go into one purge", named, maxTargets))
 	case named == 0 && !r.All:
@@ -128,9 +118,21 @@ func (r *PurgeRequest) normalise() *problem.Problem {
 	if len(wrong) == 0 {
 		return nil
 	}
-	p := problem.New(problem.InvalidParameter, strings.TrimSpace("This purge cannot be run: "+wrong[0].Field+" "+wrong[0].Detail)+".")
+	p := problem.New(problem.InvalidParameter, "This purge cannot be run: "+strings.TrimSpace(wrong[0].Field+" "+wrong[0].Detail)+".")
 	p.Errors = wrong
 	return p
+}
+
+// checkNames says which of a member's items cannot name anything.
+func checkNames(say func(field, detail string), member string, items []string, paths bool) {
+	for i, item := range items {
+		switch at := fmt.Sprintf("%s[%d]", member, i); {
+		case item == "":
+			say(at, "is empty")
+		case paths && item[0] != '/':
+			say(at, fmt.Sprintf("is %q; want a path that begins with /, or an absolute URL", item))
+		}
+	}
 }
 
 // targetOf returns the path and query of an absolute URL, and any other text as it is.

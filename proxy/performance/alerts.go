@@ -34,20 +34,28 @@ func (p *Performance) alerts() []alert {
 	sum, pool, memory := p.total(of), p.samples.sum(of), p.deps.Memory()
 	found := []alert{}
 	if cfg.SlowQuery > 0 && sum.slow > 0 {
-		found = append(found, alert{alertSlowQuery, seconds(sum.longest), seconds(cfg.SlowQuery),
-			fmt.Sprintf("%d of %d queries in the last %d minutes took %s or longer, the slowest %s.", sum.slow, sum.queries(), recently, cfg.SlowQuery, brief(sum.longest))})
+		found = append(found, alert{
+			alertSlowQuery, seconds(sum.longest), seconds(cfg.SlowQuery),
+			fmt.Sprintf("%d of %d queries in the last %d minutes took %s or longer, the slowest %s.", sum.slow, sum.queries(), recently, cfg.SlowQuery, brief(sum.longest)),
+		})
 	}
 	if sum.reads >= minReads && sum.hitRate() < cfg.HitRate {
-		found = append(found, alert{alertHitRate, rounded(sum.hitRate()), cfg.HitRate,
-			fmt.Sprintf("%.1f %% of %d reads in the last %d minutes were answered from the cache.", sum.hitRate(), sum.reads, recently)})
+		found = append(found, alert{
+			alertHitRate, rounded(sum.hitRate()), cfg.HitRate,
+			fmt.Sprintf("%.1f %% of %d reads in the last %d minutes were answered from the cache.", sum.hitRate(), sum.reads, recently),
+		})
 	}
 	if cfg.PoolUse > 0 && pool.count >= minSamples && pool.averageUse() > cfg.PoolUse {
-		found = append(found, alert{alertPoolUse, rounded(pool.averageUse()), cfg.PoolUse,
-			fmt.Sprintf("On average of %d samples of the last %d minutes, %.1f %% of the connections were in use.", pool.count, recently, pool.averageUse())})
+		found = append(found, alert{
+			alertPoolUse, rounded(pool.averageUse()), cfg.PoolUse,
+			fmt.Sprintf("On average of %d samples of the last %d minutes, %.1f %% of the connections were in use.", pool.count, recently, pool.averageUse()),
+		})
 	}
 	if memory.MaxBytes > 0 && memory.Bytes > memory.MaxBytes {
-		found = append(found, alert{alertCacheMemory, megabytes(memory.Bytes), megabytes(memory.MaxBytes),
-			fmt.Sprintf("The memory tier holds %.1f MB, above its bound of %.1f MB.", megabytes(memory.Bytes), megabytes(memory.MaxBytes))})
+		found = append(found, alert{
+			alertCacheMemory, megabytes(memory.Bytes), megabytes(memory.MaxBytes),
+			fmt.Sprintf("The memory tier holds %.1f MB, above its bound of %.1f MB.", megabytes(memory.Bytes), megabytes(memory.MaxBytes)),
+		})
 	}
 	return found
 }

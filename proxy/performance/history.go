@@ -18,11 +18,11 @@ const (
 	maxHistories  = 256 // rules with a history of their own; the last one is shared by all further rules
 )
 
-// Query is one request to a SQL rule that was answered. A value.
+// Query is one request to a SQL rule. A value.
 type Query struct {
 	Rule     *RuleHandle
 	Duration time.Duration
-	At       cache.Instant // when it was answered
+	At       cache.Instant // when it was asked
 	Hit      bool          // from the cache, whether fresh, revalidated meanwhile, or stale in an emergency
 	Failed   bool          // it was not answered as asked, for a reason that is not the caller's
 }

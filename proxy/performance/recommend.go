@@ -125,10 +125,12 @@ func (e *evidence) onHitRate() []recommendation {
 		of = "reads of " + shown(e.table)
 	}
 	misses := t.reads - t.hits
-	return []recommendation{{categoryCache, priority, "Few reads are answered from the cache",
+	return []recommendation{{
+		categoryCache, priority, "Few reads are answered from the cache",
 		fmt.Sprintf("In the last %d minutes %.1f %% of %d %s were answered from the cache (%d hits); the threshold is %s %%.",
 			advised, t.hitRate(), t.reads, of, t.hits, number(e.cfg.HitRate)),
-		fmt.Sprintf("At the threshold, %d of the %d misses would not have reached the database.", misses-min(missesAt(t.reads, e.cfg.HitRate), misses), misses)}}
+		fmt.Sprintf("At the threshold, %d of the %d misses would not have reached the database.", misses-min(missesAt(t.reads, e.cfg.HitRate), misses), misses),
+	}}
 }
 
 // missesAt returns how many of the reads would miss at a hit rate.
@@ -139,7 +141,8 @@ func missesAt(reads uint64, hitRate float64) uint64 {
 // onUnstored speaks of rules whose responses are never stored although they are read a lot.
 func (e *evidence) onUnstored() []recommendation {
 	return e.each(func(r *routeEvidence) (recommendation, bool) {
-		return recommendation{categoryCache, e.priority(r), "Responses of " + r.name + " are never stored",
+		return recommendation{
+			categoryCache, e.priority(r), "Responses of " + r.name + " are never stored",
 			fmt.Sprintf("Its rule gives them no lifetime. In the last %d minutes it was read %d times, %s each, %s in all: %.0f %% of the time spent on misses.",
 				advised, r.reads, brief(r.averageMiss()), brief(r.missTime), e.share(r)),
 			fmt.Sprintf("A kind or a ttl would let repeated requests be answered without the database, of at most %s in an hour like the last.", brief(r.missTime)),
@@ -151,7 +154,8 @@ func (e *evidence) onUnstored() []recommendation {
 func (e *evidence) onRarelyHit() []recommendation {
 	return e.each(func(r *routeEvidence) (recommendation, bool) {
 		saved := r.misses - min(missesAt(r.reads, e.cfg.HitRate), r.misses)
-		return recommendation{categoryCache, e.priority(r), r.name + " is seldom answered from the cache",
+		return recommendation{
+			categoryCache, e.priority(r), r.name + " is seldom answered from the cache",
 			fmt.Sprintf("In the last %d minutes %.1f %% of its %d reads were; its %d misses took %s each, %s in all. Its ttl is %s; the threshold is %s %%. "+
 				"A longer ttl helps when the same requests come again after it; when changes to %s outdate them sooner, it does not.",
 				advised, r.hitRate(), r.reads, r.misses, brief(r.averageMiss()), brief(r.missTime), r.ttl, number(e.cfg.HitRate), orItsTables(r.tableNames())),
@@ -167,7 +171,8 @@ func (e *evidence) onSlow() []recommendation {
 		if 20*r.slow >= r.misses || e.share(r) >= mostOfATime {
 			priority = high
 		}
-		return recommendation{categoryQuery, priority, "Statements of " + r.name + " are slow",
+		return recommendation{
+			categoryQuery, priority, "Statements of " + r.name + " are slow",
 			fmt.Sprintf("In the last %d minutes %d of its %d queries took %s or longer, the slowest %s. %d of them were not answered from the cache and took %s each; 95 %% of all took at most %s. It uses %s.",
 				advised, r.slow, r.queries(), e.cfg.SlowQuery, brief(r.longest), r.misses, brief(r.averageMiss()), brief(r.quantile(0.95)), orItsTables(r.tableNames())),
 			fmt.Sprintf("%.0f %% of the time spent on misses is this rule's: EXPLAIN (ANALYZE, BUFFERS) of its statement shows where it goes.", e.share(r)),
@@ -179,7 +184,8 @@ func (e *evidence) onSlow() []recommendation {
 func (e *evidence) onFailures() []recommendation {
 	return e.each(func(r *routeEvidence) (recommendation, bool) {
 		rate := percent(float64(r.failures), float64(r.queries()))
-		return recommendation{categoryQuery, high, "Queries of " + r.name + " fail",
+		return recommendation{
+			categoryQuery, high, "Queries of " + r.name + " fail",
 			fmt.Sprintf("In the last %d minutes %d of its %d queries (%.1f %%) could not be answered for a reason that was not the caller's.",
 				advised, r.failures, r.queries(), rate),
 			"The log names the reason of each; stale_if_error lets the cache answer meanwhile.",
@@ -191,15 +197,19 @@ func (e *evidence) onFailures() []recommendation {
 func (e *evidence) onPool() []recommendation {
 	var list []recommendation
 	if e.cfg.PoolUse > 0 && e.pool.count >= minSamples && e.pool.averageUse() > e.cfg.PoolUse {
-		list = append(list, recommendation{categoryConnection, high, "The connection pool is nearly used up",
+		list = append(list, recommendation{
+			categoryConnection, high, "The connection pool is nearly used up",
 			fmt.Sprintf("On average of %d samples of the last %d minutes %.1f %% of its %d connections were in use, at most %.0f %%; the threshold is %s %%. %d acquisitions had to wait.",
 				e.pool.count, advised, e.pool.averageUse(), e.stats.Max, e.pool.peak, number(e.cfg.PoolUse), e.pool.waits),
-			"More hits or faster statements free connections; postgres.pool.max_connections gives more of them, as far as the database has cores for them."})
+			"More hits or faster statements free connections; postgres.pool.max_connections gives more of them, as far as the database has cores for them.",
+		})
 	}
 	if e.pool.timeouts > 0 {
-		list = append(list, recommendation{categoryConnection, high, "Requests gave up waiting for a connection",
+		list = append(list, recommendation{
+			categoryConnection, high, "Requests gave up waiting for a connection",
 			fmt.Sprintf("In the last %d minutes %d acquisitions found none of the %d connections free in time, and %d had to wait.", advised, e.pool.timeouts, e.stats.Max, e.pool.waits),
-			"Each was answered 503, or from the cache where its rule allows stale responses."})
+			"Each was answered 503, or from the cache where its rule allows stale responses.",
+		})
 	}
 	return list
 }
@@ -215,10 +225,12 @@ func (e *evidence) onMemory() []recommendation {
 	if over || e.total.reads >= minReads && e.total.hitRate() < e.cfg.HitRate {
 		priority = high
 	}
-	return []recommendation{{categoryMemory, priority, "The memory tier is full",
+	return []recommendation{{
+		categoryMemory, priority, "The memory tier is full",
 		fmt.Sprintf("It holds %d entries in %.1f MB, %.0f %% of its bound of %.1f MB, and gave up %d for want of room in the last %d minutes.",
 			m.Entries, megabytes(m.Bytes), m.use(), megabytes(m.MaxBytes), e.pool.evictions, advised),
-		fmt.Sprintf("A larger cache.memory keeps them; %.1f %% of %d reads were answered from the cache.", e.total.hitRate(), e.total.reads)}}
+		fmt.Sprintf("A larger cache.memory keeps them; %.1f %% of %d reads were answered from the cache.", e.total.hitRate(), e.total.reads),
+	}}
 }
 
 // each returns what advise has to say of the routes with most time at stake.

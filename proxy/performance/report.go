@@ -1,6 +1,7 @@
 package performance
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +119,7 @@ func partReports(parts []health.Part) map[string]partReport {
 		if part.Of != "" {
 			r.Each = append(r.Each, namedReport{Name: part.Of, State: part.Word(), Reason: part.Reason})
 		}
+		slices.SortFunc(r.Each, func(a, b namedReport) int { return strings.Compare(a.Name, b.Name) })
 		reports[part.Name] = r
 	}
 	return reports

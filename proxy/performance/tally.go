@@ -67,6 +67,7 @@ func (t *tally) hitRate() float64    { return percent(float64(t.hits), float64(t
 func (t *tally) average() time.Duration {
 	return time.Duration(ratio(float64(t.time()), float64(t.queries())))
 }
+
 func (t *tally) averageMiss() time.Duration {
 	return time.Duration(ratio(float64(t.missTime), float64(t.misses)))
 }
