@@ -15,6 +15,7 @@ type fields struct {
 	segment  []int // for each of Rule.Params that stands in the path: which of the pattern's parameters
 	typed    []int // for each of the pattern's parameters: its index in Rule.Params, or -1
 	bindBody bool  // a statement binds @body
+	accept   bool  // the Accept field chooses between forms that may be stored; streamed ones never are
 	declared bool  // of an upstream rule: it names the query parameters it takes, so others are not forwarded
 }
 
@@ -56,6 +57,7 @@ func (r *Rule) compileFields() error {
 		}
 	}
 	f.bindBody = r.bindsBody()
+	f.accept = r.Query != nil && slices.ContainsFunc(r.Query.Formats, func(f Format) bool { return f.Accept != "" && !f.Stream })
 	r.fields = f
 	return nil
 }

@@ -39,6 +39,26 @@ type Item struct {
 	Err       *InputError
 }
 
+// maxKept is how many bytes of room an input keeps for the next request. One huge body must not stay in
+// memory with every input that ever read one.
+const maxKept = 64 << 10
+
+// reset empties the input for a rule with that many parameters.
+func (in *Input) reset(params int) {
+	if cap(in.scratch) > maxKept || in.body.Size() > maxKept {
+		*in = Input{}
+	}
+	if cap(in.Arguments) < params {
+		in.Arguments, in.given = make([]Argument, params), make([]given, params)
+	}
+	in.Arguments, in.given = in.Arguments[:params], in.given[:params]
+	clear(in.Arguments)
+	clear(in.given)
+	clear(in.Items)
+	in.Body, in.Path, in.Query = nil, nil, nil
+	in.Items, in.scratch = in.Items[:0], in.scratch[:0]
+}
+
 // Clone returns an input that owns its bytes, for work that outlives the request.
 func (in *Input) Clone() *Input {
 	c := &Input{Arguments: make([]Argument, len(in.Arguments)), Body: cloneBytes(in.Body), Path: cloneBytes(in.Path), Query: cloneBytes(in.Query)}

@@ -16,6 +16,7 @@ import (
 //	────────────────────────────  AppendKeyOf ends here
 //	method, content type, body    of an upstream rule, as they are forwarded
 //	header parameters
+//	Accept                        if it chooses between forms that may be stored
 //	vary                          the fields' values
 //	identity                      digests of the values
 //
@@ -81,6 +82,9 @@ func (r *Rule) AppendKey(dst []byte, req *Request, in *Input) []byte {
 		} else {
 			dst = appendArgument(dst, &in.Arguments[i])
 		}
+	}
+	if r.fields.accept {
+		dst = appendLines(dst, req.Header("Accept"))
 	}
 	for _, name := range r.Vary {
 		dst = appendLines(dst, req.Header(name))

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
 	"net/url"
 	"slices"
@@ -41,7 +42,9 @@ func meaningRule(t testing.TB) *Rule {
 
 // Few values, near to each other, so that meanings often meet and often just miss.
 var someText = rapid.OneOf(rapid.StringOfN(rapid.RuneFrom([]rune("ab,&=;+%/ \"\\{}é\x01\x02")), 1, 3, -1), rapid.StringN(1, -1, 20)).
-	Filter(func(s string) bool { return !strings.Contains(s, "\x00") && s != "." && s != ".." && !hasDotSegment([]byte("/"+s)) })
+	Filter(func(s string) bool {
+		return !strings.Contains(s, "\x00") && s != "." && s != ".." && !hasDotSegment([]byte("/"+s))
+	})
 
 var someItem = rapid.StringOfN(rapid.RuneFrom([]rune("ab&\"\\{} ")), 1, 2, -1)
 
@@ -212,6 +215,40 @@ func TestAKeyTellsMeaningsApartThatDifferInOneParameter(t *testing.T) {
 		same := keyOf(t, r, requestTo("GET", a.target(rt), nil)) == keyOf(t, r, requestTo("GET", b.target(rt), nil))
 		if want := a.String() == b.String(); same != want {
 			rt.Fatalf("%s and %s:\none key is %v, want %v", a, b, same, want)
+		}
+	})
+}
+
+// Values that look like the markers and lengths between parts move no boundary between them.
+func TestNoValueIsTakenForTheStructureOfAKey(t *testing.T) {
+	t.Parallel()
+	optionalText := func(name string, in Source) Param { return Param{Name: name, In: in, Type: Text, Optional: true} }
+	r := ruleFor(t, "GET /x", optionalText("a", FromQuery), optionalText("b", FromQuery), optionalText("c", FromHeader))
+	r.Vary, r.Identity = []string{"d", "e"}, []IdentityPart{{Header: "F"}, {Cookie: "g"}}
+	value := rapid.StringMatching("[\x01\x02\x03a]{1,3}")
+	rapid.Check(t, func(rt *rapid.T) {
+		draw := func(name string) (map[string]string, string) {
+			values := rapid.MapOfN(rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g"}), value, 0, 7).Draw(rt, name)
+			h, query := header{}, url.Values{}
+			for _, field := range []string{"a", "b"} {
+				if v, ok := values[field]; ok {
+					query.Set(field, v)
+				}
+			}
+			for _, field := range []string{"c", "d", "e", "f"} {
+				if v, ok := values[field]; ok {
+					h[field] = []string{v}
+				}
+			}
+			if v, ok := values["g"]; ok {
+				h["cookie"] = []string{"g=" + v}
+			}
+			return values, keyOf(t, r, requestTo("GET", "/x?"+query.Encode(), h))
+		}
+		a, keyA := draw("one")
+		b, keyB := draw("other")
+		if (keyA == keyB) != maps.Equal(a, b) {
+			rt.Fatalf("%q and %q: one key is %v", a, b, keyA == keyB)
 		}
 	})
 }

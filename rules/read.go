@@ -55,17 +55,6 @@ func (r *Rule) ReadInput(req *Request, m *Match, in *Input) *InputError {
 	return nil
 }
 
-func (in *Input) reset(params int) {
-	if cap(in.Arguments) < params {
-		in.Arguments, in.given = make([]Argument, params), make([]given, params)
-	}
-	in.Arguments, in.given = in.Arguments[:params], in.given[:params]
-	clear(in.Arguments)
-	clear(in.given)
-	in.Body, in.Path, in.Query = nil, nil, nil
-	in.Items, in.scratch = in.Items[:0], in.scratch[:0]
-}
-
 // locateInQuery notes where the declared parameters stand in the query string. Semicolons are data.
 func (rd *reading) locateInQuery() {
 	if len(rd.rule.fields.query) == 0 {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -169,6 +170,27 @@ func TestAnInputReusedKeepsNothingOfTheLastRequest(t *testing.T) {
 	}
 	if got := values(kept.Arguments); got != "secret|active|3|0" {
 		t.Errorf("clone has %s after its input was reused", got)
+	}
+}
+
+func TestOneHugeBodyDoesNotStayInMemory(t *testing.T) {
+	t.Parallel()
+	r := ruleFor(t, "POST /p", Param{Name: "a", In: FromBody, Type: Text})
+	set := setOf(t, r)
+	var in Input
+	var m Match
+	for _, size := range []int{1 << 20, 1} {
+		req := requestTo("POST", "/p", nil)
+		req.Body = []byte(`{"a":"` + strings.Repeat("x", size) + `"}`)
+		if set.Match("POST", req.Path, &m) != Matched {
+			t.Fatal("no match")
+		}
+		if err := r.ReadInput(req, &m, &in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cap(in.scratch) > maxKept {
+		t.Errorf("an input keeps %d bytes of a request that is over", cap(in.scratch))
 	}
 }
 
