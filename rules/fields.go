@@ -19,7 +19,7 @@ type fields struct {
 	declared bool  // of an upstream rule: it names the query parameters it takes, so others are not forwarded
 }
 
-// compileFields fills the tables, and compiles the patterns of texts.
+// compileFields fills the tables.
 func (r *Rule) compileFields() error {
 	f := fields{segment: make([]int, len(r.Params)), typed: make([]int, len(r.Pattern.names))}
 	for k := range f.typed {
@@ -45,20 +45,20 @@ func (r *Rule) compileFields() error {
 			f.keyed = append(f.keyed, i)
 		}
 		f.declared = f.declared || p.In == FromQuery
-		if err := p.compile(); err != nil {
-			return err
-		}
-	}
-	if r.Batch != nil {
-		for i := range r.Batch.Item {
-			if err := r.Batch.Item[i].compile(); err != nil {
-				return err
-			}
-		}
 	}
 	f.bindBody = r.bindsBody()
 	f.accept = r.Query != nil && slices.ContainsFunc(r.Query.Formats, func(f Format) bool { return f.Accept != "" && !f.Stream })
 	r.fields = f
+	return nil
+}
+
+// compilePatterns compiles the patterns of texts.
+func compilePatterns(params []Param) error {
+	for i := range params {
+		if err := params[i].compile(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -35,12 +36,14 @@ const maxPart = 512
 // Compile fills what the rule derives from its other fields: its key prefix with its generation, and the
 // tables by which parameters are read. Load calls it when all fields are set; none is set after it.
 func (r *Rule) Compile() error {
+	err := errors.Join(r.compileFields(), compilePatterns(r.Params))
 	if r.Batch != nil {
 		for i := range r.Batch.Item {
 			r.Batch.Item[i].In = FromBody
 		}
+		err = errors.Join(err, compilePatterns(r.Batch.Item))
 	}
-	if err := r.compileFields(); err != nil {
+	if err != nil {
 		return fmt.Errorf("compile rule %q: %w", r.Name, err)
 	}
 	r.generation = r.newGeneration()

@@ -10,116 +10,128 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestEveryTypeHasOneNormalForm(t *testing.T) {
-	t.Parallel()
-	var p Param
-	f := func(text, want string) {
-		t.Helper()
-		got, err := p.Normalise([]byte("before|"), []byte(text))
-		if err != nil || string(got) != "before|"+want {
-			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
-		}
-	}
-	bad := func(text, want string) {
-		t.Helper()
-		got, err := p.Normalise([]byte("before|"), []byte(text))
-		if err == nil || err.Error() != want || string(got) != "before|" {
-			t.Errorf("%q: %q, %v\nwant %s", text, got, err, want)
-		}
-	}
+// normalForm checks what a parameter makes of texts, and what it says of those it refuses.
+type normalForm struct{ t *testing.T }
 
-	p = Param{Type: UUID}
-	f("123E4567-e89b-12d3-A456-426614174000", "123e4567-e89b-12d3-a456-426614174000")
-	f(" 123e4567-e89b-12d3-a456-426614174000 ", "123e4567-e89b-12d3-a456-426614174000")
-	bad("123e4567e89b12d3a456426614174000", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "123e4567e89b12d3a456426614174000"`)
-	bad("{123e4567-e89b-12d3-a456-426614174000}", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "{123e4567-e89b-12d3-a456-426614174000}"`)
-	bad("123e4567-e89b-12d3-a456-42661417400g", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "123e4567-e89b-12d3-a456-42661417400g"`)
-	bad("", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not empty`)
+func (n normalForm) is(p Param, text, want string) {
+	n.t.Helper()
+	got, err := p.Normalise([]byte("before|"), []byte(text))
+	if err != nil || string(got) != "before|"+want {
+		n.t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+	}
+}
+
+func (n normalForm) refused(p Param, text, want string) {
+	n.t.Helper()
+	got, err := p.Normalise([]byte("before|"), []byte(text))
+	if err == nil || err.Error() != want || string(got) != "before|" {
+		n.t.Errorf("%q: %q, %v\nwant %s", text, got, err, want)
+	}
+}
+
+func TestAUUIDANumberOrATruthValueHasOneNormalForm(t *testing.T) {
+	t.Parallel()
+	n := normalForm{t}
+	p := Param{Type: UUID}
+	n.is(p, "123E4567-e89b-12d3-A456-426614174000", "123e4567-e89b-12d3-a456-426614174000")
+	n.is(p, " 123e4567-e89b-12d3-a456-426614174000 ", "123e4567-e89b-12d3-a456-426614174000")
+	n.refused(p, "123e4567e89b12d3a456426614174000", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "123e4567e89b12d3a456426614174000"`)
+	n.refused(p, "{123e4567-e89b-12d3-a456-426614174000}", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "{123e4567-e89b-12d3-a456-426614174000}"`)
+	n.refused(p, "123e4567-e89b-12d3-a456-42661417400g", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not "123e4567-e89b-12d3-a456-42661417400g"`)
+	n.refused(p, "", `must be a UUID like 123e4567-e89b-12d3-a456-426614174000, not empty`)
 
 	p = Param{Type: Int}
-	f("20", "20")
-	f("020", "20")
-	f("+20", "20")
-	f("-0", "0")
-	f("-007", "-7")
-	f("9223372036854775807", "9223372036854775807")
-	f("-9223372036854775808", "-9223372036854775808")
-	bad("9223372036854775808", "must be a whole number, not 9223372036854775808")
-	bad("2.0", "must be a whole number, not 2.0")
-	bad("1e3", "must be a whole number, not 1e3")
-	bad("", "must be a whole number, not empty")
-	bad("-", `must be a whole number, not "-"`)
-	bad("٣", `must be a whole number, not "٣"`)
+	n.is(p, "20", "20")
+	n.is(p, "020", "20")
+	n.is(p, "+20", "20")
+	n.is(p, "-0", "0")
+	n.is(p, "-007", "-7")
+	n.is(p, "9223372036854775807", "9223372036854775807")
+	n.is(p, "-9223372036854775808", "-9223372036854775808")
+	n.refused(p, "9223372036854775808", "must be a whole number, not 9223372036854775808")
+	n.refused(p, "2.0", "must be a whole number, not 2.0")
+	n.refused(p, "1e3", "must be a whole number, not 1e3")
+	n.refused(p, "", "must be a whole number, not empty")
+	n.refused(p, "-", `must be a whole number, not "-"`)
+	n.refused(p, "٣", `must be a whole number, not "٣"`)
 
 	p = Param{Type: Int, Min: pointer("1"), Max: pointer("100")}
-	f("1", "1")
-	f("100", "100")
-	bad("0", "must be between 1 and 100, not 0")
-	bad("500", "must be between 1 and 100, not 500")
-	bad("-50", "must be between 1 and 100, not -50")
-	bad("many", `must be a whole number between 1 and 100, not "many"`)
+	n.is(p, "1", "1")
+	n.is(p, "100", "100")
+	n.refused(p, "0", "must be between 1 and 100, not 0")
+	n.refused(p, "500", "must be between 1 and 100, not 500")
+	n.refused(p, "-50", "must be between 1 and 100, not -50")
+	n.refused(p, "many", `must be a whole number between 1 and 100, not "many"`)
 	p = Param{Type: Int, Min: pointer("-5")}
-	f("-5", "-5")
-	bad("-6", "must be at least -5, not -6")
-	bad("x", `must be a whole number, at least -5, not "x"`)
+	n.is(p, "-5", "-5")
+	n.refused(p, "-6", "must be at least -5, not -6")
+	n.refused(p, "x", `must be a whole number, at least -5, not "x"`)
 	p = Param{Type: Int, Max: pointer("9")}
-	bad("10", "must be at most 9, not 10")
+	n.refused(p, "10", "must be at most 9, not 10")
 
 	p = Param{Type: Bool}
 	for _, yes := range []string{"true", "True", "TRUE", "1", "t"} {
-		f(yes, "true")
+		n.is(p, yes, "true")
 	}
 	for _, no := range []string{"false", "0", "F"} {
-		f(no, "false")
+		n.is(p, no, "false")
 	}
-	bad("yes", `must be true or false, not "yes"`)
-	bad("\x11", `must be true or false, not "\x11"`)
+	n.refused(p, "yes", `must be true or false, not "yes"`)
+	n.refused(p, "\x11", `must be true or false, not "\x11"`)
+}
 
-	p = Param{Type: Number}
-	f("1", "1")
-	f("1.0", "1")
-	f("01.50", "1.5")
-	f(".5", "0.5")
-	f("5.", "5")
-	f("-0.00", "0")
-	f("1e3", "1000")
-	f("1.25E-2", "0.0125")
-	f("12300e-2", "123")
-	f("0e999999999999999999999", "0")
-	f("123456789012345678901234567890.123", "123456789012345678901234567890.123")
-	bad("1e999999999999", "must be a number, not "+`"1e999999999999"`)
-	bad("1e-1001", "must be a number, not "+`"1e-1001"`)
+func TestADecimalNumberHasOneNormalForm(t *testing.T) {
+	t.Parallel()
+	n := normalForm{t}
+	p := Param{Type: Number}
+	n.is(p, "1", "1")
+	n.is(p, "1.0", "1")
+	n.is(p, "01.50", "1.5")
+	n.is(p, ".5", "0.5")
+	n.is(p, "5.", "5")
+	n.is(p, "-0.00", "0")
+	n.is(p, "1e3", "1000")
+	n.is(p, "1.25E-2", "0.0125")
+	n.is(p, "12300e-2", "123")
+	n.is(p, "0e999999999999999999999", "0")
+	n.is(p, "123456789012345678901234567890.123", "123456789012345678901234567890.123")
+	n.refused(p, "1e999999999999", "must be a number, not "+`"1e999999999999"`)
+	n.refused(p, "1e-1001", "must be a number, not "+`"1e-1001"`)
 	for _, text := range []string{"", ".", "e5", "1e", "1.2.3", "NaN", "Infinity", "0x10", "1_000", "--1"} {
 		if _, err := p.Normalise(nil, []byte(text)); err == nil {
 			t.Errorf("%q is taken for a number", text)
 		}
 	}
 	p = Param{Type: Number, Min: pointer("-1.5"), Max: pointer("2.25")}
-	f("2.25", "2.25")
-	f("-1.5", "-1.5")
-	f("-1.49", "-1.49")
-	f("-0.5", "-0.5")
-	bad("2.251", "must be between -1.5 and 2.25, not 2.251")
-	bad("10", "must be between -1.5 and 2.25, not 10")
-	bad("-1.51", "must be between -1.5 and 2.25, not -1.51")
+	n.is(p, "2.25", "2.25")
+	n.is(p, "-1.5", "-1.5")
+	n.is(p, "-1.49", "-1.49")
+	n.is(p, "-0.5", "-0.5")
+	n.refused(p, "2.251", "must be between -1.5 and 2.25, not 2.251")
+	n.refused(p, "10", "must be between -1.5 and 2.25, not 10")
+	n.refused(p, "-1.51", "must be between -1.5 and 2.25, not -1.51")
+}
 
-	p = Param{Type: Date}
-	f("2024-02-29", "2024-02-29")
-	bad("2023-02-29", `must be a date like 2026-01-31, not "2023-02-29"`)
-	bad("2024-2-9", `must be a date like 2026-01-31, not "2024-2-9"`)
-	bad("2024-01-01T00:00:00Z", `must be a date like 2026-01-31, not "2024-01-01T00:00:00Z"`)
-	bad("0000-01-01", `must be a date like 2026-01-31, not "0000-01-01"`)
+func TestADateOrATimeHasOneNormalForm(t *testing.T) {
+	t.Parallel()
+	n := normalForm{t}
+	p := Param{Type: Date}
+	n.is(p, "2024-02-29", "2024-02-29")
+	n.refused(p, "2023-02-29", `must be a date like 2026-01-31, not "2023-02-29"`)
+	n.refused(p, "2024-2-9", `must be a date like 2026-01-31, not "2024-2-9"`)
+	n.refused(p, "2024-01-01T00:00:00Z", `must be a date like 2026-01-31, not "2024-01-01T00:00:00Z"`)
+	n.refused(p, "0000-01-01", `must be a date like 2026-01-31, not "0000-01-01"`)
 	p = Param{Type: Date, Min: pointer("2024-01-01")}
-	bad("2023-12-31", `must be at least 2024-01-01, not "2023-12-31"`)
+	n.refused(p, "2023-12-31", `must be at least 2024-01-01, not "2023-12-31"`)
 
 	p = Param{Type: Timestamptz}
-	f("2024-01-31T12:00:00Z", "2024-01-31T12:00:00Z")
-	f("2024-01-31t12:00:00z", "2024-01-31T12:00:00Z")
-	f("2024-01-31T00:30:00+02:00", "2024-01-30T22:30:00Z")
-	f("2024-01-31T00:30:00 02:00", "2024-01-30T22:30:00Z") // an unescaped + of a query string
-	f("2024-01-31 23:30:00-05:30", "2024-02-01T05:00:00Z")
-	f("2024-01-31T12:00:00.1200Z", "2024-01-31T12:00:00.12Z")
-	f("2024-01-31T12:00:00.123456789Z", "2024-01-31T12:00:00.123456Z")
+	n.is(p, "2024-01-31T12:00:00Z", "2024-01-31T12:00:00Z")
+	n.is(p, "2024-01-31t12:00:00z", "2024-01-31T12:00:00Z")
+	n.is(p, "2024-01-31T00:30:00+02:00", "2024-01-30T22:30:00Z")
+	n.is(p, "2024-01-31T00:30:00 02:00", "2024-01-30T22:30:00Z") // an unescaped + of a query string
+	n.is(p, "2024-01-31 23:30:00-05:30", "2024-02-01T05:00:00Z")
+	n.is(p, "2024-01-31T12:00:00.1200Z", "2024-01-31T12:00:00.12Z")
+	n.is(p, "2024-01-31T12:00:00.123456789Z", "2024-01-31T12:00:00.123456Z")
 	for _, text := range []string{"2024-01-31", "2024-01-31T12:00:00", "2024-01-31T24:00:00Z", "2024-01-31T12:60:00Z", "2024-01-31T12:00:60Z",
 		"2024-01-31T12:00:00.Z", "2024-01-31T12:00:00+0200", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2024-01-31T12:00:00*02:00"} {
 		if _, err := p.Normalise(nil, []byte(text)); err == nil {
@@ -127,33 +139,37 @@ func TestEveryTypeHasOneNormalForm(t *testing.T) {
 		}
 	}
 	p = Param{Type: Timestamptz, Min: pointer("2024-01-31T12:00:00.5Z"), Max: pointer("2024-01-31T12:00:01Z")}
-	f("2024-01-31T12:00:00.51Z", "2024-01-31T12:00:00.51Z")
-	f("2024-01-31T13:00:01+01:00", "2024-01-31T12:00:01Z")
-	bad("2024-01-31T12:00:00Z", `must be between 2024-01-31T12:00:00.5Z and 2024-01-31T12:00:01Z, not "2024-01-31T12:00:00Z"`)
-	bad("2024-01-31T12:00:01.000001Z", `must be between 2024-01-31T12:00:00.5Z and 2024-01-31T12:00:01Z, not "2024-01-31T12:00:01.000001Z"`)
+	n.is(p, "2024-01-31T12:00:00.51Z", "2024-01-31T12:00:00.51Z")
+	n.is(p, "2024-01-31T13:00:01+01:00", "2024-01-31T12:00:01Z")
+	n.refused(p, "2024-01-31T12:00:00Z", `must be between 2024-01-31T12:00:00.5Z and 2024-01-31T12:00:01Z, not "2024-01-31T12:00:00Z"`)
+	n.refused(p, "2024-01-31T12:00:01.000001Z", `must be between 2024-01-31T12:00:00.5Z and 2024-01-31T12:00:01Z, not "2024-01-31T12:00:01.000001Z"`)
+}
 
-	p = Param{Type: Enum, Enum: []string{"PRIME", "LONGEVITY"}}
-	f("PRIME", "PRIME")
-	bad("prime", `must be one of PRIME, LONGEVITY, not "prime"`)
+func TestATextIsCheckedAndKept(t *testing.T) {
+	t.Parallel()
+	n := normalForm{t}
+	p := Param{Type: Enum, Enum: []string{"PRIME", "LONGEVITY"}}
+	n.is(p, "PRIME", "PRIME")
+	n.refused(p, "prime", `must be one of PRIME, LONGEVITY, not "prime"`)
 
 	p = Param{Type: Text, MinLength: 1, MaxLength: 3}
-	f("äöü", "äöü")
-	f(" a ", " a ")
-	bad("", "must not be empty")
-	bad("äöüß", "must have 1 to 3 characters, not 4")
-	bad("a\x00", "must not contain the character U+0000")
-	bad("\xff", "must be UTF-8")
+	n.is(p, "äöü", "äöü")
+	n.is(p, " a ", " a ")
+	n.refused(p, "", "must not be empty")
+	n.refused(p, "äöüß", "must have 1 to 3 characters, not 4")
+	n.refused(p, "a\x00", "must not contain the character U+0000")
+	n.refused(p, "\xff", "must be UTF-8")
 	p = Param{Type: Text, MinLength: 2}
-	bad("a", "must have at least 2 characters, not 1")
+	n.refused(p, "a", "must have at least 2 characters, not 1")
 	p = Param{Type: Text, MaxLength: 1}
-	bad("ab", "must have at most 1 character, not 2")
+	n.refused(p, "ab", "must have at most 1 character, not 2")
 	p = Param{Type: Text, Pattern: "^[a-z]+$"}
-	f("abc", "abc")
-	bad("ABC", `must match ^[a-z]+$, unlike "ABC"`)
-	bad(strings.Repeat("Ä", 50), `must match ^[a-z]+$, unlike "`+strings.Repeat("Ä", 40)+`"…`)
+	n.is(p, "abc", "abc")
+	n.refused(p, "ABC", `must match ^[a-z]+$, unlike "ABC"`)
+	n.refused(p, strings.Repeat("Ä", 50), `must match ^[a-z]+$, unlike "`+strings.Repeat("Ä", 40)+`"…`)
 
 	p = Param{Type: Email}
-	f("Ann@Example.co.uk", "Ann@Example.co.uk")
+	n.is(p, "Ann@Example.co.uk", "Ann@Example.co.uk")
 	for _, text := range []string{"", "ann", "@example.com", "ann@example", "ann@.com", "ann@example.", "a@b@c.d", "a n@b.c", "a@b..c", "a@b.c\n"} {
 		if _, err := p.Normalise(nil, []byte(text)); err == nil {
 			t.Errorf("%q is taken for an address", text)
@@ -161,12 +177,12 @@ func TestEveryTypeHasOneNormalForm(t *testing.T) {
 	}
 
 	p = Param{Type: JSON}
-	f(`{"b":1,"a":[ 2, {"d":null,"c":"\u00e9"} ]}`, `{"a":[2,{"c":"é","d":null}],"b":1}`)
-	f(`9007199254740993`, `9007199254740993`)
-	f(`"\\u0000"`, `"\\u0000"`)
-	bad(`"a\u0000"`, "must not contain the character U+0000")
-	bad(`{"a":1,"a":2}`, `must be valid JSON without duplicate names, not "{\"a\":1,\"a\":2}"`)
-	bad(`1 2`, `must be valid JSON without duplicate names, not "1 2"`)
+	n.is(p, `{"b":1,"a":[ 2, {"d":null,"c":"\u00e9"} ]}`, `{"a":[2,{"c":"é","d":null}],"b":1}`)
+	n.is(p, `9007199254740993`, `9007199254740993`)
+	n.is(p, `"\\u0000"`, `"\\u0000"`)
+	n.refused(p, `"a\u0000"`, "must not contain the character U+0000")
+	n.refused(p, `{"a":1,"a":2}`, `must be valid JSON without duplicate names, not "{\"a\":1,\"a\":2}"`)
+	n.refused(p, `1 2`, `must be valid JSON without duplicate names, not "1 2"`)
 }
 
 func TestListsAreArrayLiterals(t *testing.T) {
