@@ -77,12 +77,12 @@ func (d *decoder) enter(path string, n *yaml.Node) (*yaml.Node, bool) {
 	for hops := 0; n.Kind == yaml.AliasNode && hops < maxDepth; hops++ {
 		n = n.Alias
 	}
-	if d.visited >= maxNodes {
+	if d.exhausted() {
 		return n, false
 	}
 	d.visited++
 	if d.visited == maxNodes || d.depth == maxDepth {
-		d.mistakeAt(d.positionOf(n), path, "values are nested deeper or repeated more often than a configuration has use for; look for an alias (*name) that contains itself")
+		d.mistakeAt(d.positionOf(n), path[:min(len(path), 60)], "values are nested deeper or repeated more often than a configuration has use for; look for an alias (*name) that contains itself")
 		d.visited = maxNodes
 		return n, false
 	}
@@ -91,6 +91,9 @@ func (d *decoder) enter(path string, n *yaml.Node) (*yaml.Node, bool) {
 }
 
 func (d *decoder) leave() { d.depth-- }
+
+// exhausted reports whether the walk was given up.
+func (d *decoder) exhausted() bool { return d.visited >= maxNodes }
 
 // fresh makes a value of the type, as the defaults have it.
 func (d *decoder) fresh(t reflect.Type) reflect.Value {
@@ -114,7 +117,7 @@ func (d *decoder) fields(path string, n *yaml.Node, v reflect.Value) {
 		if path == "" && strings.HasPrefix(p.key, "x-") {
 			continue // a place for anchors
 		}
-		d.mistakeAt(d.positionOf(p.keyNode), join(path, p.key), "unknown key %q%s", p.key, meant(p.key, keys(v.Type())))
+		d.mistakeAt(d.positionOf(p.keyNode), join(path, p.key), unknownKey+"%q%s", p.key, meant(p.key, keys(v.Type())))
 	}
 }
 
@@ -161,11 +164,13 @@ func (d *decoder) items(path string, n *yaml.Node, v reflect.Value) {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		value := d.fresh(v.Type().Elem())
 		d.decode(at, item, value)
-		if !d.given(at) {
+		if isNull(item) {
 			d.mistakeAt(d.positionOf(item), at, "this item of the list is empty; give it a value or remove it")
-			continue
 		}
-		list = reflect.Append(list, value)
+		if value.Kind() == reflect.Pointer && value.IsNil() {
+			value.Set(d.fresh(value.Type().Elem()).Addr())
+		}
+		list = reflect.Append(list, value) // also after a mistake: the next item keeps its place
 	}
 	v.Set(list)
 }

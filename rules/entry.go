@@ -2,6 +2,7 @@ package rules
 
 import (
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -71,6 +72,9 @@ type routeEntry struct {
 	// Forward to this upstream instead of running SQL.
 	Upstream string `yaml:"upstream,omitempty"`
 }
+
+// name returns the route as rules are named: with single spaces.
+func (e *routeEntry) name() string { return strings.Join(strings.Fields(e.Route), " ") }
 
 // paramEntry is a parameter as YAML has it: a type's name, a list of the values allowed, or a mapping.
 type paramEntry struct {
@@ -191,7 +195,7 @@ func (o *ordered[T]) decodeNode(d *decoder, path string, n *yaml.Node) {
 	for _, p := range d.pairs(path, n) {
 		value := d.fresh(reflect.TypeFor[T]())
 		d.decode(join(path, p.key), p.valueNode, value)
-		if !d.given(join(path, p.key)) {
+		if isNull(p.valueNode) {
 			d.mistakeAt(d.positionOf(p.keyNode), join(path, p.key), "%q has no value; give it one or remove it", p.key)
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -15,7 +16,7 @@ import (
 )
 
 // Load reads the configuration file and the SQL files it names. Every mistake is found in one go: the error,
-// unless the file itself cannot be read, is a *Mistakes. Mistakes that are mere warnings do not fail; they are
+// unless the file itself cannot be read, is a Mistakes. Those that are mere warnings do not fail; they are
 // in Config.Warnings. LookupEnv says what ${NAME} stands for, as os.LookupEnv does.
 func Load(path string, lookupEnv func(string) (string, bool)) (*Config, error) {
 	text, err := os.ReadFile(path)
@@ -40,14 +41,19 @@ func Parse(name string, text []byte, dir fs.FS, lookupEnv func(string) (string, 
 	if root := parseYAML(r, text); root != nil {
 		d := &decoder{report: r, lookupEnv: lookupEnv, seeds: seeds}
 		d.decode("", root, reflect.ValueOf(f).Elem())
+		if d.exhausted() {
+			return nil, r.list
+		}
 	}
 	if !r.given("") && len(r.list) == 0 {
 		r.mistake("", "the file is empty; begin with a route, as in configs/example.yaml")
 	}
+	r.settle()
 	c.compile()
+	c.nameRules()
 	found := r.sorted()
 	if found.Fatal() {
-		return nil, &found
+		return nil, found
 	}
 	c.config.Warnings = found
 	c.config.file = f
@@ -98,6 +104,18 @@ func defaults() (*file, map[reflect.Type]reflect.Value, error) {
 	return f, d.seeds, nil
 }
 
+// nameRules says of each mistake that was found before its rule had a name which rule it is in.
+func (c *compiler) nameRules() {
+	for i := range c.list {
+		m := &c.list[i]
+		number, _, _ := strings.Cut(strings.TrimPrefix(m.Path, "routes["), "]")
+		index, err := strconv.Atoi(number)
+		if m.Rule == "" && err == nil && index < len(c.file.Routes) && !strings.HasSuffix(m.Path, "].route") {
+			m.Rule = c.file.Routes[index].name()
+		}
+	}
+}
+
 // parseYAML returns the root of the one document, or nil after noting why there is none.
 func parseYAML(r *report, text []byte) *yaml.Node {
 	var document yaml.Node
@@ -114,7 +132,7 @@ func parseYAML(r *report, text []byte) *yaml.Node {
 	var many *yaml.LoadErrors
 	switch {
 	case errors.As(err, &one):
-		message = one.Message
+		message = strings.TrimPrefix(one.Message, "yaml: ")
 		if one.Mark.Line > 0 {
 			at.Line, at.Column = one.Mark.Line, max(1, one.Mark.Column)
 		}

@@ -67,6 +67,8 @@ func (m Mistakes) Fatal() bool {
 	return slices.ContainsFunc(m, func(one Mistake) bool { return !one.Warning })
 }
 
+const unknownKey = "unknown key "
+
 // report gathers what is wrong with one file. It knows where each value stands by its path in the YAML,
 // so that whoever finds a mistake need only name the path. Not safe for concurrent use.
 type report struct {
@@ -75,6 +77,9 @@ type report struct {
 	nodes map[string]*yaml.Node // each value that was given, by its path
 	rule  string                // the rule being compiled, for the mistakes found meanwhile
 	list  Mistakes
+
+	unread   map[string]bool // values that could not be read: nothing more is to be said of them, or of what is in them
+	doubtful map[string]bool // mappings with an unknown key, which may be what seems to be missing
 }
 
 func newReport(file string, text []byte) *report {
@@ -83,6 +88,9 @@ func newReport(file string, text []byte) *report {
 
 // mistake notes what is wrong with the value at path.
 func (r *report) mistake(path, format string, args ...any) {
+	if r.settled(path) {
+		return
+	}
 	r.mistakeAt(r.position(path), path, format, args...)
 }
 
@@ -93,8 +101,39 @@ func (r *report) mistakeAt(at Position, path, format string, args ...any) {
 
 // warn notes what is suspicious about the value at path.
 func (r *report) warn(path, format string, args ...any) {
+	if r.settled(path) {
+		return
+	}
 	r.list = append(r.list, Mistake{Position: r.position(path), Path: path, Rule: r.rule, Message: fmt.Sprintf(format, args...), Warning: true})
 }
+
+// settle ends the reading of the file: the mistakes so far are of values that could not be read, and what
+// follows from them is not to be called a mistake as well.
+func (r *report) settle() {
+	r.unread, r.doubtful = make(map[string]bool), make(map[string]bool)
+	for _, m := range r.list {
+		if strings.HasPrefix(m.Message, unknownKey) {
+			r.doubtful[outer(m.Path)] = true
+			continue
+		}
+		r.unread[m.Path] = true
+	}
+}
+
+func (r *report) settled(path string) bool {
+	if r.doubtful[path] {
+		return true
+	}
+	for ; path != ""; path = outer(path) {
+		if r.unread[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// outer returns the path of the mapping or list that the value at path is in.
+func outer(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
 // given reports whether the file itself has a value at path.
 func (r *report) given(path string) bool { return r.nodes[path] != nil }
@@ -105,7 +144,7 @@ func (r *report) position(path string) Position {
 		if n := r.nodes[path]; n != nil {
 			return r.positionOf(n)
 		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		path = outer(path)
 	}
 	return Position{File: r.file, Line: 1, Column: 1}
 }
@@ -168,6 +207,8 @@ func meant(given string, known []string) string {
 		return fmt.Sprintf("; did you mean %q?", best)
 	case len(known) == 0:
 		return ""
+	case len(known) == 1:
+		return fmt.Sprintf("; want %q", known[0])
 	}
 	return "; want one of " + strings.Join(known, ", ")
 }

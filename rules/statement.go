@@ -27,7 +27,7 @@ const operatorBytes = "+-*/<>=~!#%^&|`?"
 
 // atOperators are the operators that end in @. Postgres takes the longest run of operator characters for one
 // operator, so in `a <@b` nobody asks for a parameter; `id=@id` can only mean one, there being no operator =@.
-var atOperators = [...]string{"<@", "@@", "@@@", "|@", "^@", "~@", "@-@", "?<@", "?@", "&@", "&@~"}
+var atOperators = [...]string{"<@", "@@", "@@@", "|@", "^@", "~@", "@-@", "?<@", "&@"}
 
 // ScanSQL replaces each @name of a statement by $n, the same name always by the same $n, and returns which
 // index name gave for each. Names that name does not know are returned as unknown and stay as they are. What
@@ -142,12 +142,14 @@ func (s *sqlScanner) word() error {
 	return nil
 }
 
-// quoted passes a string or a quoted identifier. Doubled quotes need no care: they end one and begin another.
+// quoted passes a string or a quoted identifier.
 func (s *sqlScanner) quoted(quote byte, escapes bool) error {
 	from := s.at
 	for s.at++; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; {
 		case c == '\\' && escapes:
+			s.at++
+		case strings.HasPrefix(s.text[s.at:], string([]byte{quote, quote})):
 			s.at++
 		case c == quote:
 			s.at++

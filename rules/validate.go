@@ -234,15 +234,26 @@ func (c *compiler) postgresURL(path, text string) {
 // databaseName returns what tells this database from others, without secrets, for the rules' keys.
 func databaseName(text string) string {
 	if u, err := url.Parse(text); err == nil && u.Scheme != "" {
-		return "postgres " + u.User.Username() + "@" + u.Host + u.Path + "?" + u.Query().Get("host") + " " + u.Query().Get("options")
+		name := "postgres " + u.User.Username() + "@" + u.Host + u.Path
+		for _, key := range databaseKeys() {
+			if value := u.Query().Get(key); value != "" {
+				name += " " + key + "=" + value
+			}
+		}
+		return name
 	}
-	var parts []string
+	name := "postgres"
 	for _, word := range strings.Fields(text) {
-		if key, _, _ := strings.Cut(word, "="); slices.Contains([]string{"host", "hostaddr", "port", "user", "dbname", "options"}, key) {
-			parts = append(parts, word)
+		if key, _, _ := strings.Cut(word, "="); slices.Contains(databaseKeys(), key) {
+			name += " " + word
 		}
 	}
-	return "postgres " + strings.Join(parts, " ")
+	return name
+}
+
+// databaseKeys are the settings of a connection that decide what it reads.
+func databaseKeys() []string {
+	return []string{"host", "hostaddr", "port", "user", "dbname", "options", "search_path"}
 }
 
 func (c *compiler) breaker(path string, b breakerSection) Breaker {

@@ -23,10 +23,12 @@ func (q *queryCompiler) formats() {
 		for _, c := range e.Columns {
 			f.Columns = append(f.Columns, Column{Name: c.Key, Title: c.Value})
 		}
+		before := len(q.list)
 		q.choice(path, e, &f)
+		chosen := q.clean(before)
 		q.form(path, e, &f)
 		for _, o := range q.query.Formats {
-			if o.Accept == f.Accept && o.Param == f.Param && o.Value == f.Value {
+			if chosen && o.Accept == f.Accept && o.Param == f.Param && o.Value == f.Value {
 				q.mistake(path, "a form before it is chosen in the same way, so this one never is; remove one of them")
 				break
 			}

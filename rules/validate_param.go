@@ -103,6 +103,9 @@ func (r *routeCompiler) params() {
 			r.addParam(join(r.at("params"), e.Key), e.Key, e.Value, FromQuery)
 		}
 	}
+	if r.entry.Upstream != "" {
+		return
+	}
 	for _, e := range r.entry.Headers {
 		path := join(r.at("headers"), e.Key)
 		if !isToken(e.Key) {
@@ -198,7 +201,32 @@ func (c *compiler) paramType(path string, e paramEntry, p *Param) {
 		p.Type = Type(i)
 		return
 	}
-	c.mistake(path, "%q is no type%s", e.Type.Name, meant(e.Type.Name, known))
+	c.mistake(path, "%q is no type%s", e.Type.Name, meant(ourTypeName(e.Type.Name), known))
+}
+
+// ourTypeName translates what other languages call the types.
+func ourTypeName(name string) string {
+	switch strings.ToLower(name) {
+	case "string", "str", "varchar":
+		return "text"
+	case "integer", "bigint", "int8":
+		return "int"
+	case "float", "double", "numeric", "decimal":
+		return "number"
+	case "timestamp", "datetime", "time":
+		return "timestamptz"
+	case "object", "jsonb", "map":
+		return "json"
+	}
+	return name
+}
+
+// sentence writes what is wrong with a value, which begins with must, as one.
+func sentence(err error) string {
+	if text := err.Error(); strings.HasPrefix(text, "must") {
+		return "it " + text
+	}
+	return err.Error()
 }
 
 // paramPlace judges what depends on the part of the request that the parameter is in.
@@ -246,7 +274,7 @@ func (c *compiler) bound(path string, e *valueEntry, t Type) *string {
 	}
 	value, err := t.Normalise(nil, []byte(e.Text))
 	if err != nil {
-		c.mistake(path, "it %s", err)
+		c.mistake(path, "%s", sentence(err))
 		return nil
 	}
 	text := string(value)
@@ -297,7 +325,7 @@ func (c *compiler) paramDefault(path string, e *valueEntry, p *Param) {
 	}
 	value, err := p.Normalise(nil, []byte(text))
 	if err != nil {
-		c.mistake(path, "it %s", err)
+		c.mistake(path, "%s", sentence(err))
 		return
 	}
 	normal := string(value)

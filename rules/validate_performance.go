@@ -68,7 +68,7 @@ func (c *compiler) dashboard(d *dashboardSection) {
 }
 
 func (c *compiler) routeIndex(name string) int {
-	return slices.IndexFunc(c.file.Routes, func(e *routeEntry) bool { return strings.Join(strings.Fields(e.Route), " ") == name })
+	return slices.IndexFunc(c.file.Routes, func(e *routeEntry) bool { return e.name() == name })
 }
 
 func (c *compiler) isRoute(name string) bool { return c.routeIndex(name) >= 0 }

@@ -19,6 +19,7 @@ type queryCompiler struct {
 	*routeCompiler
 	query *Query
 	used  map[string]bool // the parameters that something depends on
+	doubt bool            // a statement could not be read to its end, so it may use more
 }
 
 // query compiles a route that runs SQL.
@@ -41,7 +42,7 @@ func (r *routeCompiler) query() {
 func (q *queryCompiler) setting() {
 	if q.file.Postgres == nil && !q.noDatabase {
 		q.noDatabase = true
-		q.mistake(q.at("route"), "it has a query, and the file has no postgres section to run it on; add postgres: {url: ${DATABASE_URL}}")
+		q.mistake(q.at("route"), "it has a query, and the file has no postgres section to run it on; add postgres: {url: \"${DATABASE_URL}\"}")
 	}
 	if q.file.Postgres != nil {
 		q.rule.Source = databaseName(string(q.file.Postgres.URL))
@@ -93,14 +94,22 @@ func (q *queryCompiler) statements() {
 			q.mistake(path, "%q cannot be the name of a statement; choose a word of letters, digits and _ that templates have no other use for", e.Key)
 		case e.Value.File != "" && e.Value.SQL != "":
 			q.mistake(path, "it has both file and sql; keep one of them")
+			q.unreadable(e.Key)
 		case e.Value.File == "" && e.Value.SQL == "":
 			q.mistake(path, "there is no statement; give its file, or the sql itself")
+			q.unreadable(e.Key)
 		case e.Value.File != "":
 			q.statement(e.Key, source{key: path + ".file", file: e.Value.File}, path+".rows", e.Value.Rows)
 		default:
 			q.statement(e.Key, source{key: path + ".sql", sql: e.Value.SQL}, path+".rows", e.Value.Rows)
 		}
 	}
+}
+
+// unreadable keeps the place of a statement that is not there, so that templates may name it.
+func (q *queryCompiler) unreadable(name string) {
+	q.query.Statements = append(q.query.Statements, Statement{Name: name})
+	q.doubt = true
 }
 
 // source is where a statement's text comes from.
@@ -117,6 +126,7 @@ func (q *queryCompiler) statement(name string, s source, rowsPath, rows string) 
 	if s.file != "" {
 		text, ok := q.readSQL(s.key, s.file)
 		if !ok {
+			q.doubt = true
 			return
 		}
 		s.sql, st.File, st.Line = text, filepath.Join(q.base, filepath.FromSlash(s.file)), 1
@@ -126,9 +136,11 @@ func (q *queryCompiler) statement(name string, s source, rowsPath, rows string) 
 	sql, params, unknown, err := ScanSQL(s.sql, q.parameter)
 	var wrong *SQLError
 	if errors.As(err, &wrong) {
+		q.doubt = true
 		q.mistakeAt(q.place(s, st.File, wrong.SQLMark), s.key, "%s", wrong.Message)
 		return
 	}
+	q.doubt = q.doubt || len(unknown) > 0
 	for _, mark := range unknown {
 		mark.Name = "@" + mark.Name
 		q.mistakeAt(q.place(s, st.File, mark), s.key, "%s is no parameter of this route%s", mark.Name, q.advice(mark.Name[1:]))
@@ -202,7 +214,7 @@ func (q *queryCompiler) advice(name string) string {
 		list, where = q.rule.Batch.Item, "batch.item"
 	}
 	if name == bodyName {
-		return "; @body is there when the route declares fields under " + where
+		return "; @body is there when the route declares fields under body or batch.item"
 	}
 	var names []string
 	for _, p := range list {
@@ -229,6 +241,9 @@ func (q *queryCompiler) mayRun(s source, sql string) {
 
 // unused warns of parameters that split the key and change nothing.
 func (q *queryCompiler) unused() {
+	if q.doubt {
+		return
+	}
 	if q.rule.Batch != nil {
 		for _, p := range q.rule.Batch.Item {
 			if !q.used[p.Name] {
@@ -242,6 +257,10 @@ func (q *queryCompiler) unused() {
 			continue
 		}
 		key := map[Source]string{FromPath: "params", FromQuery: "params", FromBody: "body", FromHeader: "headers"}[p.In]
-		q.warn(join(q.at(key), p.field()), "@%s is in no statement or template, so it splits the key for nothing; use it or remove it", p.Name)
+		path := join(q.at(key), p.field())
+		if !q.given(path) {
+			path = q.at("route") // a {name} without a type
+		}
+		q.warn(path, "@%s is in no statement or template, so it splits the key for nothing; use it or remove it", p.Name)
 	}
 }

@@ -73,7 +73,13 @@ func (r *routeCompiler) compile() bool {
 	case e.Query != "" || len(e.Queries) > 0:
 		r.query()
 	default:
-		r.mistake(r.path, "nothing says where the answer comes from; give it a query, queries or an upstream")
+		path := r.path
+		for _, key := range []string{"query", "queries", "upstream"} {
+			if r.given(r.at(key)) {
+				path = r.at(key) // it is there, and empty or unreadable
+			}
+		}
+		r.mistake(path, "nothing says where the answer comes from; give it a query, queries or an upstream")
 	}
 	if r.clean(before) {
 		if err := r.rule.Compile(); err != nil {
@@ -91,11 +97,14 @@ func (r *routeCompiler) at(key string) string { return r.path + "." + key }
 // routeLine reads METHOD path.
 func (r *routeCompiler) routeLine() bool {
 	words := strings.Fields(r.entry.Route)
-	r.rule.Name = strings.Join(words, " ")
+	r.rule.Name = r.entry.name()
 	r.rule.Position = r.position(r.at("route"))
 	r.report.rule = r.rule.Name
 	path := ""
 	switch len(words) {
+	case 0:
+		r.mistake(r.at("route"), "the route itself is missing; write route: METHOD path, as in GET /api/v1/clients/{id}")
+		return false
 	case 1:
 		path = words[0]
 	case 2:
@@ -151,7 +160,7 @@ func (r *routeCompiler) lifetimes() {
 	if e.Kind != "" {
 		lifetime, known := r.file.TTL[e.Kind]
 		if !known {
-			r.mistake(r.at("kind"), "%q is no kind of read%s; further kinds go under ttl", e.Kind, meant(e.Kind, sortedKeys(r.file.TTL)))
+			r.mistake(r.at("kind"), "%q is no kind of read, as ttl does not list it%s", e.Kind, meant(e.Kind, sortedKeys(r.file.TTL)))
 			lifetime = duration(time.Second) // not to call the rest of the route wrong for want of a lifetime
 		}
 		rule.TTL = time.Duration(lifetime)
