@@ -23,17 +23,23 @@ type Config struct {
 type Store struct {
 	clock   cache.Clock
 	max     int
+	coarse  *otter.CoarseClock // by which entries are dropped; readers judge by clock
 	entries *otter.Cache[string, *cache.StoredResponse]
 	metrics *storeMetrics
 }
+
+// clockResolution is how late entries may be dropped. Reading the precise time would cost two thirds of
+// a Lookup (211 ns, with this 76 ns), and its caller reads it anyway.
+const clockResolution = 10 * time.Millisecond
 
 var _ cache.Store = (*Store)(nil)
 
 // New makes an empty store.
 func New(cfg Config, clock cache.Clock, set *metrics.Set) *Store {
-	s := &Store{clock: clock, max: max(cfg.MaxBytes, 1)}
+	s := &Store{clock: clock, max: max(cfg.MaxBytes, 1), coarse: otter.NewCoarseClock(clockResolution)}
 	s.metrics = newMetrics(set, s)
 	s.entries = otter.Must(&otter.Options[string, *cache.StoredResponse]{
+		Clock:            s.coarse,
 		MaximumWeight:    uint64(s.max),
 		Weigher:          weigh,
 		ExpiryCalculator: otter.ExpiryWritingFunc(s.expiresAfter),
@@ -42,10 +48,14 @@ func New(cfg Config, clock cache.Clock, set *metrics.Set) *Store {
 	return s
 }
 
-// Close stops the goroutine that drops expired entries. The store can still be used.
-func (s *Store) Close() { s.entries.StopAllGoroutines() }
+// Close stops the goroutines that drop expired entries, as does forgetting the store. It can still be used.
+func (s *Store) Close() {
+	s.entries.StopAllGoroutines()
+	s.coarse.Stop()
+}
 
-// Lookup returns the response stored under key, or nil. The key is not kept. It allocates nothing.
+// Lookup returns the response stored under key, or nil. The key is not kept. It allocates nothing. What
+// has just expired may still be found: cache.StoredResponse.UseAt tells.
 func (s *Store) Lookup(key []byte) *cache.StoredResponse {
 	r, _ := s.entries.GetIfPresent(unsafe.String(unsafe.SliceData(key), len(key)))
 	return r
@@ -134,10 +144,10 @@ func (s *Store) All() iter.Seq2[string, *cache.StoredResponse] { return s.entrie
 // Clear removes every entry.
 func (s *Store) Clear() { s.entries.InvalidateAll() }
 
-// expiresAfter keeps an entry for as long as something could be done with it. Set and Replace have
-// refused what has no time left; should it have run out since, the least that is not "for ever" is said.
+// expiresAfter keeps an entry for as long as something could be done with it: never a moment less,
+// though the clock may be behind, and never nothing, which would be for ever.
 func (s *Store) expiresAfter(e otter.Entry[string, *cache.StoredResponse]) time.Duration {
-	return max(e.Value.Remaining(s.clock.Now()), 1)
+	return max(e.Value.Remaining(s.clock.Now()), 0) + clockResolution
 }
 
 // weigh returns the bytes that an entry occupies.

@@ -1,12 +1,12 @@
 package memory
 
-// Overheads that the weigher adds to a response's own size, measured by TestAMillionDistinctKeys.
+// Overheads that the weigher adds to a response's own size. TestWhatIsCountedIsWhatIsHeld holds them to
+// the heap, and TestAMillionDistinctKeysStayWithinTheBound the whole to what the process has resident.
 const (
-	// entryOverhead is the cache's own per entry: its node (112 bytes), the hash table's slot at its
-	// usual load, and the frequency sketch.
-	entryOverhead = 176
+	// entryOverhead is the cache's own per entry: its node, the hash table's slot and the sketch's counters.
+	entryOverhead = 112
 
-	// roundingShare: allocations are rounded up to size classes, by an eighth at most and a sixteenth in the mean.
+	// roundingShare: allocations are rounded up to size classes, by an eighth at most, half that in the mean.
 	roundingShare = 16
 )
 

@@ -40,6 +40,9 @@ func answered(err error) bool {
 
 // guarded runs the call within the budget, unless the breaker is open.
 func (s *Store) guarded(ctx context.Context, call func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	done, err := s.breaker.Allow()
 	if err != nil {
 		return err
