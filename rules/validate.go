@@ -156,14 +156,34 @@ func (c *compiler) cache() Cache {
 	}
 }
 
+// redisURL judges what a look at the text can tell. Hosts may be several, so url.Parse is asked about each.
 func (c *compiler) redisURL(path, text string) {
-	const want = "write it as redis://user:password@host:6379/0, with rediss:// for TLS, redis+sentinel:// or redis+cluster:// for those"
-	u, err := url.Parse(text)
+	const want = "write it as redis://user:password@host:6379/0, with rediss:// for TLS, redis+sentinel://host,host/master or redis+cluster://host,host for those"
+	scheme, rest, found := strings.Cut(text, "://")
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	userinfo, hosts := "", authority
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		userinfo, hosts = authority[:i], authority[i+1:]
+	}
+	_, err := url.PathUnescape(userinfo)
+	kind := strings.Replace(scheme, "rediss", "redis", 1)
 	switch {
-	case err != nil || u.Host == "":
+	case !found || err != nil:
 		c.mistake(path, "this is not the URL of a Redis; %s", want)
-	case !slices.Contains([]string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}, u.Scheme):
-		c.mistake(path, "a Redis URL does not begin with %s://; %s", u.Scheme, want)
+	case !slices.Contains([]string{"redis", "redis+sentinel", "redis+cluster"}, kind):
+		c.mistake(path, "a Redis URL does not begin with %s://; %s", scheme, want)
+	case kind == "redis" && strings.Contains(hosts, ","):
+		c.mistake(path, "it names several hosts, and %s:// is for one; %s", scheme, want)
+	case kind == "redis+sentinel" && strings.Trim(tail, "/?") == "":
+		c.mistake(path, "it does not name the master that Sentinel watches; %s", want)
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		if u, err := url.Parse("redis://" + host); found && (err != nil || u.Hostname() == "") {
+			c.mistake(path, "one of its hosts is missing or not host:port; %s", want)
+		}
 	}
 }
 
@@ -231,21 +251,30 @@ func (c *compiler) postgresURL(path, text string) {
 	}
 }
 
-// databaseName returns what tells this database from others, without secrets, for the rules' keys.
+// databaseName returns what tells this database from others, without secrets, for the rules' keys. It does not
+// ask url.Parse, which refuses several hosts.
 func databaseName(text string) string {
-	if u, err := url.Parse(text); err == nil && u.Scheme != "" {
-		name := "postgres " + u.User.Username() + "@" + u.Host + u.Path
-		for _, key := range databaseKeys() {
-			if value := u.Query().Get(key); value != "" {
-				name += " " + key + "=" + value
+	name := "postgres"
+	_, rest, isURL := strings.Cut(text, "://")
+	if !isURL {
+		for _, word := range strings.Fields(text) {
+			if key, _, _ := strings.Cut(word, "="); slices.Contains(databaseKeys(), key) {
+				name += " " + word
 			}
 		}
 		return name
 	}
-	name := "postgres"
-	for _, word := range strings.Fields(text) {
-		if key, _, _ := strings.Cut(word, "="); slices.Contains(databaseKeys(), key) {
-			name += " " + word
+	rest, query, _ := strings.Cut(rest, "?")
+	user, place := "", rest
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		user, _, _ = strings.Cut(rest[:i], ":")
+		place = rest[i+1:]
+	}
+	name += " " + user + "@" + place
+	values, _ := url.ParseQuery(query) // what cannot be read decides nothing, pgx refuses it
+	for _, key := range databaseKeys() {
+		if value := values.Get(key); value != "" {
+			name += " " + key + "=" + value
 		}
 	}
 	return name
