@@ -54,8 +54,12 @@ func (c *compiler) server() Server {
 		path  string
 		value duration
 	}{
-		{"server.header_timeout", s.HeaderTimeout}, {"server.body_timeout", s.BodyTimeout}, {"server.idle_timeout", s.IdleTimeout},
-		{"server.write_timeout", s.WriteTimeout}, {"server.request_timeout", s.RequestTimeout}, {"server.drain_timeout", s.DrainTimeout},
+		{"server.header_timeout", s.HeaderTimeout},
+		{"server.body_timeout", s.BodyTimeout},
+		{"server.idle_timeout", s.IdleTimeout},
+		{"server.write_timeout", s.WriteTimeout},
+		{"server.request_timeout", s.RequestTimeout},
+		{"server.drain_timeout", s.DrainTimeout},
 	} {
 		c.positive(t.path, t.value)
 	}
