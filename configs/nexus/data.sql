@@ -7,12 +7,12 @@
 
 -- Keys and indexes are built once, after the rows, from their own definitions.
 create temporary table set_aside on commit drop as
-    select conrelid::regclass as relation, format('alter table %s drop constraint %I', conrelid::regclass, conname) as away,
-        format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as back, 2 as step
+    select 2 as step, format('alter table %s drop constraint %I', conrelid::regclass, conname) as away,
+        format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as back
     from pg_constraint
     where contype = 'f' and confrelid in ('clients'::regclass, 'training_programs'::regclass)
     union all
-    select indrelid::regclass, format('drop index %s', indexrelid::regclass), pg_get_indexdef(indexrelid), 1
+    select 1, format('drop index %s', indexrelid::regclass), pg_get_indexdef(indexrelid)
     from pg_index
     where indrelid in ('clients'::regclass, 'training_programs'::regclass, 'training_sessions'::regclass, 'client_progress'::regclass)
         and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u'));
@@ -24,6 +24,10 @@ begin
         execute command;
     end loop;
 end $$;
+
+create temporary table settings on commit drop as select
+    coalesce(nullif(current_setting('nexus.clients', true), ''), '200000')::int as clients,
+    coalesce(nullif(current_setting('nexus.today', true), '')::date, (now() at time zone 'UTC')::date) as today;
 
 -- A number between 0 and 1 for the n-th row, another one for each salt.
 create function pg_temp.share(n bigint, salt bigint) returns float8 language sql immutable as
@@ -79,88 +83,102 @@ create temporary table lists on commit drop as select
 -- Blank lines and indents of the lists above are no names.
 update lists set first_names = array_remove(first_names, ''), last_names = array_remove(last_names, '');
 
--- The n-th client came on a day that the curve of growth gives it. More come in the daytime than at night.
+-- The n-th client came on the day that the curve of growth gives it; more come in the daytime than at night.
 create temporary table drafts on commit drop as
-with settings as (
-    select coalesce(nullif(current_setting('nexus.clients', true), ''), '200000')::int as clients,
-        coalesce(nullif(current_setting('nexus.today', true), '')::date, (now() at time zone 'UTC')::date) as today
-), rows as materialized (
-    select n, clients, today, pg_temp.share(n, 1) as u1, pg_temp.share(n, 2) as u2, pg_temp.share(n, 3) as u3, pg_temp.share(n, 4) as u4,
-        pg_temp.share(n, 5) as u5, pg_temp.share(n, 6) as u6, pg_temp.share(n, 7) as u7, pg_temp.share(n, 8) as u8
+with shares as materialized (
+    select n, clients, today::timestamp at time zone 'UTC' as today,
+        pg_temp.share(n, 1) as u1, pg_temp.share(n, 2) as u2, pg_temp.share(n, 3) as u3,  -- when
+        pg_temp.share(n, 4) as u4, pg_temp.share(n, 5) as u5,                             -- phone, notes
+        pg_temp.share(n, 6) as u6, pg_temp.share(n, 7) as u7, pg_temp.share(n, 8) as u8   -- metadata, program, status
     from settings, generate_series(1, clients) as n
 ), names as materialized (
     select first_names || '{}'::text[] as first_names, last_names || '{}'::text[] as last_names, domains, notes from lists
 ), dated as materialized (
-    select rows.*, (730 * (1 - ((n - 0.5) / clients) ^ 0.7))::int + 1 as age_days,
+    select shares.*, (730 * (1 - ((n - 0.5) / clients) ^ 0.7))::int + 1 as age_days,
         make_interval(mins => (1439 * case when u1 < 0.85 then 0.3 + 0.62 * u2 else u2 end)::int, secs => 59.999 * u3) as clock
-    from rows
+    from shares
 )
-select n, overlay(overlay(md5('client ' || n) placing '4' from 13) placing pg_temp.pick('{8,9,a,b}', u1) from 17)::uuid as id,
-    pg_temp.pick(first_names, u2, 1.5) as first_name, pg_temp.pick(last_names, u3, 1.5) as last_name,
-    pg_temp.pick(domains, u4, 1.8) as domain, case when u5 < 0.3 then pg_temp.pick(notes, u5 / 0.3) else '' end as note,
-    u5, u6, u7, u8, age_days, ((today - age_days) + clock) at time zone 'UTC' as created_at,
-    today::timestamp at time zone 'UTC' as today
+select n, overlay(overlay(md5('client ' || n) placing '4' from 13) placing pg_temp.pick('{8,9,a,b}', u3) from 17)::uuid as id,
+    pg_temp.pick(first_names, pg_temp.share(n, 9), 1.5) as first_name, pg_temp.pick(last_names, pg_temp.share(n, 10), 1.5) as last_name,
+    pg_temp.share(n, 14) as habit, pg_temp.pick(domains, pg_temp.share(n, 15), 1.8) as domain,
+    case when u5 < 0.3 then pg_temp.pick(notes, u5 / 0.3) else '' end as note,
+    u4, u5, u6, u7, u8, today, age_days, today - make_interval(days => age_days) + clock as created_at
 from dated, names;
 
 insert into clients (id, name, email, phone, program_type, status, notes, metadata, created_at, updated_at)
 select id, first_name || ' ' || last_name,
     -- The second of the same address gets a 2.
     mailbox || coalesce('.' || nullif(row_number() over (partition by mailbox, domain order by n), 1), '') || '@' || domain,
-    case when u6 < 0.82 then '+1 ' || 201 + (u5 * 780)::int || ' 555 0' || 100 + (u7 * 99)::int end,
+    case when u4 < 0.82 then '+1 ' || 201 + (u5 * 780)::int || ' 555 0' || 100 + (u4 * 1e6)::int % 100 end,
     case when u7 < 0.56 then 'PRIME' when u7 < 0.88 then 'LONGEVITY' else 'HYBRID' end,
     case when age_days <= 21 and u8 < 0.55 then 'trial'
         when u8 < 0.58 then 'active' when u8 < 0.76 then 'inactive' when u8 < 0.85 then 'paused' when u8 < 0.95 then 'cancelled'
         else 'trial' end,
     note,
     case when u6 < 0.5 then '{}'
-        else jsonb_build_object('source', pg_temp.pick('{referral,website,instagram,partner,event}', u7, 1.5),
-            'goal', pg_temp.pick('{strength,weight,endurance,mobility,sleep,longevity}', u8, 1.3)) end,
+        else jsonb_build_object('source', pg_temp.pick('{referral,website,instagram,partner,event}', u4, 1.5),
+            'goal', pg_temp.pick('{strength,weight,endurance,mobility,sleep,longevity}', u5, 1.3)) end,
     created_at, created_at + (today - created_at) * (case when u8 < 0.58 then u6 ^ 0.4 else u6 end)
-from drafts, lateral (select translate(lower(first_name collate "und-x-icu"), 'áéíóúàèìòùâêîôûäëïöüåøæłñçčřšžńśćąęıý’', 'aeiouaeiouaeiouaeiouaoelnccrsznscaeiy') as first,
-        translate(lower(last_name collate "und-x-icu"), 'áéíóúàèìòùâêîôûäëïöüåøæłñçčřšžńśćąęıý’', 'aeiouaeiouaeiouaeiouaoelnccrsznscaeiy') as last) as ascii,
-    lateral (select case floor(u6 * 10) when 0 then first || last when 1 then left(first, 1) || '.' || last when 2 then left(first, 1) || last
-        when 3 then last || '.' || first when 4 then first || '_' || last else first || '.' || last end as mailbox) as mailboxes
+from drafts,
+    lateral (
+        select translate(lower(first_name collate "und-x-icu"), accents, plain) as first,
+            translate(lower(last_name collate "und-x-icu"), accents, plain) as last
+        from (values ('áéíóúàèìòùâêîôûäëïöüåøæłñçčřšžńśćąęıý’', 'aeiouaeiouaeiouaeiouaoelnccrsznscaeiy')) as letters (accents, plain)
+    ) as ascii,
+    lateral (
+        select case floor(habit * 10)
+            when 0 then first || last when 1 then left(first, 1) || '.' || last when 2 then left(first, 1) || last
+            when 3 then last || '.' || first when 4 then first || '_' || last else first || '.' || last end as mailbox
+    ) as habits
 order by n;
 
 -- Four of five clients have a program, one of five of these has had one before.
 insert into training_programs (client_id, name, type, duration_weeks, sessions_per_week, start_date, end_date, status,
     completion_percentage, created_at, updated_at)
 select id, initcap(kind) || ' ' || weeks || ' weeks', kind, weeks, 2 + floor(u7 * 4)::int, began, began + 7 * weeks, state,
-    case state when 'completed' then 100 when 'draft' then 0 else least(99, round((95 * u6)::numeric, 1)) end, began::timestamp at time zone 'UTC',
-    least(today, (began + floor(7 * weeks * u6)::int)::timestamp at time zone 'UTC')
+    case state when 'completed' then 100 when 'draft' then 0 else least(99, round((95 * u6)::numeric, 1)) end,
+    least(today, began::timestamp at time zone 'UTC'), least(today, (began + floor(7 * weeks * u6)::int)::timestamp at time zone 'UTC')
 from (
-    select d.*, k, pg_temp.pick('{strength,endurance,mobility,longevity,hybrid,recovery}', pg_temp.share(n * 2 + k, 11), 1.3) as kind,
+    select drafts.*, k, pg_temp.pick('{strength,endurance,mobility,longevity,hybrid,recovery}', pg_temp.share(n * 2 + k, 11), 1.3) as kind,
         4 * (1 + floor(pg_temp.share(n * 2 + k, 12) * 6)::int) as weeks,
-        greatest(created_at::date, created_at::date + floor(pg_temp.share(n * 2 + k, 13) * 60)::int * k) as began
-    from drafts d, generate_series(0, 1) as k
+        (created_at at time zone 'UTC')::date + k * floor(pg_temp.share(n * 2 + k, 13) * 60)::int as began
+    from drafts, generate_series(0, 1) as k
     where k = 0 and u5 < 0.8 or k = 1 and u5 < 0.16
 ) as programs,
-lateral (select case when began > today::date - 3 then 'draft' when began + 7 * weeks < today::date and u8 < 0.76 then 'completed'
-    when u8 < 0.60 then 'active' when u8 < 0.85 then 'paused' else 'cancelled' end as state) as states
+    lateral (
+        select case when began > (today at time zone 'UTC')::date - 3 then 'draft'
+            when began + 7 * weeks < (today at time zone 'UTC')::date and u8 < 0.76 then 'completed'
+            when u8 < 0.60 then 'active' when u8 < 0.85 then 'paused' else 'cancelled' end as state
+    ) as states
 order by n, k;
 
 -- What is past was done, mostly; what is planned is not.
 insert into training_sessions (client_id, program_id, scheduled_at, completed_at, duration_minutes, intensity, notes)
-select client_id, id, scheduled_at, case when scheduled_at < now() and u < 0.83 then scheduled_at + make_interval(mins => minutes) end,
+select client_id, id, scheduled_at, case when scheduled_at < today and u < 0.83 then scheduled_at + make_interval(mins => minutes) end,
     minutes, case when u < 0.83 then 1 + floor(10 * u / 0.83)::int end, case when u < 0.04 then 'Cut short.' else '' end
 from (
-    select p.id, p.client_id, pg_temp.share(p.id * 16 + k, 21) as u, 15 * (2 + floor(pg_temp.share(p.id * 16 + k, 22) * 4)::int) as minutes,
-        p.start_date::timestamp at time zone 'UTC' + make_interval(days => k * 7 / p.sessions_per_week + k, hours => 6 + floor(15 * pg_temp.share(p.id * 16 + k, 23))::int) as scheduled_at
-    from training_programs p, generate_series(0, 3 + (p.id % 5)::int) as k
+    select p.id, p.client_id, today::timestamp at time zone 'UTC' as today, pg_temp.share(p.id * 16 + k, 21) as u,
+        15 * (2 + floor(pg_temp.share(p.id * 16 + k, 22) * 4)::int) as minutes,
+        p.start_date::timestamp at time zone 'UTC' + make_interval(days => k * 7 / p.sessions_per_week + k,
+            hours => 6 + floor(15 * pg_temp.share(p.id * 16 + k, 23))::int) as scheduled_at
+    from settings, training_programs p, generate_series(0, 3 + (p.id % 5)::int) as k
 ) as sessions;
 
-insert into client_progress (client_id, program_id, recorded_date, progress_type, value, unit, data)
-select client_id, id, recorded_date, kind, round((case kind when 'weight' then 50 + 60 * u when 'body_fat' then 8 + 30 * u when 'muscle_mass' then 20 + 30 * u
-        when 'measurements' then 60 + 60 * u when 'strength' then 20 + 160 * u when 'endurance' then 5 + 60 * u else 10 * u end)::numeric, 1),
-    case kind when 'weight' then 'kg' when 'body_fat' then '%' when 'muscle_mass' then 'kg' when 'measurements' then 'cm' when 'strength' then 'kg'
-        when 'endurance' then 'min' else 'points' end,
-    case when kind = 'measurements' then jsonb_build_object('site', pg_temp.pick('{waist,chest,hip,thigh,arm}', u)) else '{}' end
+insert into client_progress (client_id, program_id, recorded_date, progress_type, value, unit, data, created_at)
+select client_id, id, recorded_date, kind, round((lowest + span * u)::numeric, 1), measure,
+    case when kind = 'measurements' then jsonb_build_object('site', pg_temp.pick('{waist,chest,hip,thigh,arm}', u)) else '{}' end,
+    recorded_date::timestamp at time zone 'UTC'
 from (
-    select p.id, p.client_id, pg_temp.share(p.id * 8 + k, 31) as u, p.start_date + 14 * k as recorded_date,
-        pg_temp.pick('{weight,strength,body_fat,endurance,measurements,muscle_mass,wellness,flexibility,custom}', pg_temp.share(p.id * 8 + k, 32), 1.6) as kind
-    from training_programs p, generate_series(0, 1 + (p.id % 2)::int) as k
-    where p.start_date + 14 * k < current_date
-) as progress;
+    select p.id, p.client_id, p.start_date + 14 * k as recorded_date, pg_temp.share(p.id * 8 + k, 31) as u,
+        pg_temp.pick('{weight,strength,body_fat,endurance,measurements,muscle_mass,wellness,flexibility,custom}',
+            pg_temp.share(p.id * 8 + k, 32), 1.6) as kind
+    from settings, training_programs p, generate_series(0, 1 + (p.id % 2)::int) as k
+    where p.start_date + 14 * k < today
+) as readings
+    join (values ('weight', 50, 60, 'kg'), ('strength', 20, 160, 'kg'), ('body_fat', 8, 30, '%'), ('endurance', 5, 60, 'min'),
+        ('measurements', 60, 60, 'cm'), ('muscle_mass', 20, 30, 'kg'), ('wellness', 1, 9, 'points'), ('flexibility', 0, 40, 'cm'),
+        ('custom', 0, 10, 'points')) as kinds (kind, lowest, span, measure) using (kind)
+order by id, recorded_date;
 
 do $$
 declare

@@ -18,7 +18,7 @@ create table clients (
     updated_at   timestamptz not null default now(),
 
     -- What a search looks through: one LIKE instead of an ILIKE over either column. ICU knows the lower case of every
-    -- script, whatever the database's locale. No query can span the two: neither may hold a control character.
+    -- script, whatever the database's locale. The line feed keeps a match from reaching across: neither may hold one.
     search_text  text collate "C" not null generated always as
         (lower(name collate "und-x-icu") || chr(10) || lower(email collate "und-x-icu")) stored,
 
@@ -32,8 +32,7 @@ create table clients (
     constraint clients_metadata_check     check (jsonb_typeof(metadata) = 'object')
 );
 
--- The only filter is part of a word, and its frequency decides between two plans that are 100 times apart: the planner
--- gets more samples to judge it by.
+-- How common a part of a word is decides between plans that are 100 times apart: the planner gets more samples to tell.
 alter table clients alter column search_text set statistics 400;
 
 -- The one on email is clients_email_key.
@@ -48,6 +47,12 @@ create index clients_status_created_at_idx   on clients (status, created_at);
 create index clients_words_idx on clients using gin (to_tsvector('simple', name || ' ' || email));
 -- Parts of words.
 create index clients_search_text_idx on clients using gin (search_text gin_trgm_ops);
+
+-- What search_text is LIKE if the query is part of name or email. The planner puts the text in the call's place.
+create function search_pattern(query text) returns text language sql immutable as $$
+    select '%' || replace(replace(replace(replace(lower(query collate "und-x-icu"),
+        chr(10), chr(1)), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+$$;
 
 -- Programs, sessions, progress ---------------------------------------------------------------------------------------
 

@@ -3,8 +3,7 @@
 select id, name, email, phone, program_type, status, created_at, updated_at, notes, metadata,
     status = 'active' as is_active, greatest(extract(day from now() - created_at), 0)::int as program_duration_days
 from clients
-where (@query::text is null or search_text like
-        '%' || replace(replace(replace(lower(@query::text collate "und-x-icu"), '\', '\\'), '%', '\%'), '_', '\_') || '%')
+where (@query::text is null or search_text like search_pattern(@query::text))
     and (@status::text is null or status = @status::text)
     and (@program_type::text is null or program_type = @program_type::text)
 order by created_at desc, id

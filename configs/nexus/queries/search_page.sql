@@ -13,8 +13,7 @@ from (
         ) else (
             select count(*)
             from clients
-            where search_text like
-                    '%' || replace(replace(replace(lower(@query::text collate "und-x-icu"), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+            where search_text like search_pattern(@query::text)
                 and (@status::text is null or status = @status::text)
                 and (@program_type::text is null or program_type = @program_type::text)
         ) end as total_count
