@@ -26,13 +26,13 @@
 // # How a write outdates
 //
 //	write:  BEGIN; statement; which xid, which relations are locked for writing
-//	write:  is in doubt from here on; marks the change          no fill that does not see it is stored
+//	write:  marks the change           from here on a fill is current only if its snapshot sees the change
 //	write:  COMMIT
-//	write:  marks the change again; is no longer in doubt       what asked before this and does not see it is outdated
+//	write:  marks it as visible        whoever asks from here on sees it
 //	write:  answers
 //
-// A connection that breaks while COMMIT is on its way leaves the write in doubt until a snapshot shows
-// that its transaction has ended, however it did.
+// A connection that breaks while COMMIT is on its way leaves the first mark: only a snapshot can show
+// that the transaction has ended, however it did.
 //
 // # Behind a transaction pooler
 //

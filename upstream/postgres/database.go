@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"forebay/cache"
+	"forebay/upstream/postgres/wire"
+)
+
+const (
+	// retireAfter is the age at which a connection is replaced: backends grow with what they have seen.
+	retireAfter = time.Hour
+	// exportStall is the default of Config.ExportStall.
+	exportStall = time.Minute
+	// poolCare is how often the pool looks after its connections.
+	poolCare = 5 * time.Second
+)
+
+// errClosed : the database was closed.
+var errClosed = errors.New("the database is closed")
+
+// Database is one Postgres database behind a pool, a breaker and retries. Safe for concurrent use.
+type Database struct {
+	cfg     Config
+	connect *pgxpool.Config
+	log     *cache.ChangeLog
+	clock   cache.Clock
+	logger  *slog.Logger
+	observe func(Observation)
+	metrics *databaseMetrics
+
+	breaker   *breaker
+	server    *server
+	catalogue *catalogue
+	strays    strays
+	own       ownStatements
+	known     sync.Map  // *rules.Rule -> *knowledge
+	scratch   sync.Pool // of *scratch
+
+	mu     sync.Mutex // guards all below
+	pool   *pgxpool.Pool
+	closed bool
+}
+
+// New makes a database from its configuration. It does no I/O: the first call connects, or Run.
+func New(cfg Config, deps Deps) (*Database, error) {
+	if cfg.ExportStall == 0 {
+		cfg.ExportStall = exportStall
+	}
+	d := &Database{
+		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger, observe: deps.Observe,
+		catalogue: newCatalogue(),
+		server:    &server{log: deps.Log, blur: !cfg.PreparedStatements},
+		breaker:   newBreaker(cfg.Breaker, deps.Clock, deps.Logger),
+		own:       newOwnStatements(cfg),
+	}
+	if d.observe == nil {
+		d.observe = func(Observation) {}
+	}
+	d.metrics = newMetrics(deps.Metrics, d)
+	var err error
+	if d.connect, err = d.poolConfig(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// poolConfig turns the configuration into pgxpool's.
+func (d *Database) poolConfig() (*pgxpool.Config, error) {
+	c, err := pgxpool.ParseConfig(string(d.cfg.URL))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the database's URL: %w; want postgres://user:password@host:port/database", err)
+	}
+	c.MaxConns = int32(max(d.cfg.MaxConnections, 1))
+	c.MinConns = 1 // the witness that the server did not crash; see server
+	c.MaxConnLifetime = 0
+	c.HealthCheckPeriod = poolCare
+	c.PingTimeout = d.cfg.ConnectTimeout
+	c.ConnConfig.ConnectTimeout = d.cfg.ConnectTimeout
+	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c.ConnConfig.StatementCacheCapacity = 0
+	c.ConnConfig.DescriptionCacheCapacity = 0
+	c.ConnConfig.RuntimeParams["application_name"] = d.cfg.ApplicationName
+	if d.cfg.PreparedStatements {
+		for name, value := range sessionSettings(d.cfg) {
+			c.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	c.AfterConnect = d.afterConnect
+	c.AfterRelease = d.afterRelease
+	c.BeforeClose = func(conn *pgx.Conn) {
+		if s := sessionOf(conn.PgConn()); s != nil {
+			d.server.leave(s.backend)
+		}
+	}
+	return c, nil
+}
+
+// sessionSettings are those of every session: what encoding needs, and bounds. Reads are read-only by
+// them; a write's own BEGIN says otherwise. A lock is waited for a little less long than a statement may
+// take, so that who waits behind DDL is not taken for a database that is slow.
+func sessionSettings(cfg Config) map[string]string {
+	settings := wire.SessionSettings()
+	settings["default_transaction_read_only"] = "on"
+	settings["statement_timeout"] = milliseconds(cfg.StatementTimeout)
+	settings["lock_timeout"] = milliseconds(cfg.StatementTimeout * 4 / 5)
+	settings["idle_in_transaction_session_timeout"] = milliseconds(max(10*time.Second, 2*cfg.StatementTimeout))
+	return settings
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+func (d *Database) afterConnect(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, max(d.cfg.ConnectTimeout, time.Second))
+	defer cancel()
+	pg := conn.PgConn()
+	b, err := d.server.meet(ctx, pg)
+	if err != nil {
+		return err
+	}
+	pg.CustomData()[sessionKey] = &session{
+		db: d, pg: pg, backend: b, born: time.Now(), prepared: make(map[string]*preparedStatement),
+	}
+	return nil
+}
+
+// afterRelease retires old connections, but never the last one.
+func (d *Database) afterRelease(conn *pgx.Conn) bool {
+	s := sessionOf(conn.PgConn())
+	return time.Since(s.born) < retireAfter || d.server.open() < 2
+}
+
+func sessionOf(pg *pgconn.PgConn) *session {
+	s, _ := pg.CustomData()[sessionKey].(*session)
+	return s
+}
+
+// Run watches the database's catalogue until ctx ends, then closes the pool, waiting for those who use it.
+func (d *Database) Run(ctx context.Context) error {
+	defer d.Close()
+	d.watch(ctx)
+	return nil
+}
+
+// Close closes the pool, waiting for those who use it. Run does so, too: Close is for who does not Run.
+func (d *Database) Close() {
+	d.mu.Lock()
+	pool := d.pool
+	d.closed = true
+	d.mu.Unlock()
+	if pool != nil {
+		pool.Close()
+	}
+}
+
+// open returns the pool, making it at first use.
+func (d *Database) open() (*pgxpool.Pool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	if d.pool == nil {
+		pool, err := pgxpool.NewWithConfig(context.Background(), d.connect)
+		if err != nil {
+			return nil, fmt.Errorf("open pool: %w", err)
+		}
+		d.pool = pool
+	}
+	return d.pool, nil
+}
+
+// Stats returns the pool as it is now.
+func (d *Database) Stats() PoolStats {
+	d.mu.Lock()
+	pool := d.pool
+	d.mu.Unlock()
+	stats := PoolStats{Max: int(d.connect.MaxConns), Waiting: int(d.metrics.waiting.Load()), Timeouts: d.metrics.timeouts.Get()}
+	if pool != nil {
+		stats.InUse = int(pool.Stat().AcquiredConns())
+	}
+	stats.Available = stats.Max - stats.InUse
+	return stats
+}
+
+// Health returns up, degraded or down, and why; "" when up.
+func (d *Database) Health() (state, reason string) {
+	switch d.BreakerState() {
+	case "open":
+		return "down", "the database failed several times in a row; the next try is due soon"
+	case "half-open":
+		return "degraded", "the database failed several times in a row; one request is trying it again"
+	}
+	if s := d.Stats(); s.Waiting > 0 && s.Available == 0 {
+		return "degraded", "every connection of the pool is in use and requests wait for one"
+	}
+	if d.server.facts().recovery {
+		return "degraded", "the server is in recovery: its answers are served and not stored"
+	}
+	if d.strays.any() {
+		return "degraded", "a statement that commits by itself lost its connection; nothing is stored until it has ended"
+	}
+	return "up", ""
+}

@@ -1,0 +1,337 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// Fill runs a rule that reads and returns its response with the snapshot it was read in and what it
+// depends on. Where one row is wanted and there is none, the response has status 404 and no body. What
+// may not be stored says so in Refused; it is an answer all the same. The error is an *Error.
+func (d *Database) Fill(ctx context.Context, call Call) (cache.Fill, error) {
+	var f *filling
+	k := d.know(call.Rule)
+	err := d.run(ctx, func(ctx context.Context, s *session) error {
+		f = &filling{d: d, s: s, k: k, call: call}
+		return f.do(ctx)
+	})
+	if err != nil {
+		d.observeFailure(k, f != nil, err)
+		return cache.Fill{}, err
+	}
+	return f.fill, nil
+}
+
+// filling is one try at a fill.
+type filling struct {
+	d    *Database
+	s    *session
+	k    *knowledge
+	call Call
+
+	look       look
+	generation uint64 // of the catalogue before anything was sent
+	scratch    *scratch
+	took       []time.Duration // by statement
+	before     string          // scans counted before the statements
+	after      string
+	locks      string
+	fill       cache.Fill
+}
+
+func (f *filling) do(ctx context.Context) error {
+	f.generation = f.d.catalogue.generation.Load()
+	f.look = f.d.look(f.k, f.d.clock.Now())
+	if f.look == atLocks {
+		defer f.k.looking.Store(false)
+	}
+	f.scratch = f.d.takeScratch()
+	defer f.d.giveScratch(f.scratch)
+	if err := f.s.ready(ctx, f.needed()...); err != nil {
+		return err
+	}
+	// Before the snapshot is asked for, so that every change marked from here on is judged.
+	f.fill.Asked = f.d.log.Position()
+	sent := time.Now()
+	if err := f.ask(ctx); err != nil {
+		return err
+	}
+	came := time.Now()
+	a := answer{
+		call: f.call, results: f.scratch.results, sent: sent, came: came, stored: f.d.clock.Now(),
+	}
+	f.fill.Response, f.scratch.body = a.response(f.scratch.body[:0])
+	f.depend(ctx)
+	f.observe()
+	return nil
+}
+
+// needed returns the statements that have to be ready.
+func (f *filling) needed() []*statement {
+	own := &f.d.own
+	list := with(f.k.statements, f.snapshot())
+	if f.consistent() {
+		list = append(list, own.beginRead, own.commit)
+	}
+	if f.look >= atLocks {
+		list = append(list, own.locks)
+	}
+	if f.look == atAll {
+		list = append(list, own.scans)
+	}
+	return list
+}
+
+// consistent reports whether there are several statements, which have to agree with each other.
+func (f *filling) consistent() bool { return len(f.k.statements) > 1 }
+
+func (f *filling) snapshot() *statement {
+	return f.d.own.snapshot(f.look != trusting, f.call.Rule.Query.CustomPlan)
+}
+
+// ask sends everything in one round trip and reads the answers.
+func (f *filling) ask(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := f.s.open(ctx)
+	f.send(r)
+	err := r.flush()
+	if err == nil {
+		err = f.receive(r)
+	}
+	if classOf(err) == TooLarge && err != nil {
+		// Rows are still coming. Giving the connection up ends the query on the server, too.
+		cancel()
+	}
+	return r.close(err)
+}
+
+func (f *filling) send(r *round) {
+	own := &f.d.own
+	if f.consistent() {
+		r.send(own.beginRead, nil)
+	}
+	r.send(f.snapshot(), nil)
+	if f.look == atAll {
+		r.send(own.scans, nil)
+	}
+	for _, st := range f.k.statements {
+		f.scratch.values = st.arguments(f.scratch.values[:0], f.call.Input.Arguments, f.call.Input.Body)
+		r.send(st, f.scratch.values)
+	}
+	if f.look >= atLocks {
+		r.send(own.locks, [][]byte{strconv.AppendUint(nil, uint64(f.d.server.facts().database), 10)})
+	}
+	if f.look == atAll {
+		r.send(own.scans, nil)
+	}
+	if f.consistent() {
+		r.send(own.commit, nil)
+	}
+}
+
+func (f *filling) receive(r *round) error {
+	if f.consistent() {
+		if err := r.skip(); err != nil {
+			return err
+		}
+	}
+	if err := f.receiveSnapshot(r); err != nil {
+		return err
+	}
+	if f.look == atAll {
+		if err := f.receiveText(r, &f.before); err != nil {
+			return err
+		}
+	}
+	if err := f.receiveRows(r); err != nil {
+		return err
+	}
+	if f.look >= atLocks {
+		if err := f.receiveText(r, &f.locks); err != nil {
+			return err
+		}
+	}
+	if f.look == atAll {
+		if err := f.receiveText(r, &f.after); err != nil {
+			return err
+		}
+	}
+	if f.consistent() {
+		return r.skip()
+	}
+	return nil
+}
+
+func (f *filling) receiveText(r *round, text *string) error {
+	row, err := r.row(1)
+	if err != nil {
+		return fmt.Errorf("look at dependencies: %w", err)
+	}
+	*text = row[0]
+	return nil
+}
+
+// receiveSnapshot reads the snapshot. In recovery it lists no running transactions, so nothing can be
+// proven by it.
+func (f *filling) receiveSnapshot(r *round) error {
+	reader, err := r.next()
+	if err != nil {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	taken := false
+	for reader.NextRow() {
+		values := reader.Values()
+		if f.fill.Snapshot, err = cache.ParseSnapshot(values[0]); err != nil {
+			break
+		}
+		taken = true
+		if string(values[1]) == "t" {
+			f.fill.Refused = cache.RefusedSnapshot
+		}
+	}
+	if _, closeErr := reader.Close(); closeErr != nil {
+		return fmt.Errorf("take snapshot: %w", closeErr)
+	}
+	if err != nil || !taken {
+		f.fill.Refused = cache.RefusedSnapshot
+		f.d.logger.Error("snapshot cannot be read", "rule", f.call.Rule.Name, "err", err)
+	}
+	return nil
+}
+
+func (f *filling) receiveRows(r *round) error {
+	f.scratch.grow(len(f.k.statements))
+	from := f.d.clock.Now()
+	for i, st := range f.k.statements {
+		reader, err := r.next()
+		if err != nil {
+			return fmt.Errorf("run statement %q: %w", st.label, err)
+		}
+		w := f.reading(st)
+		if err := w.read(reader, &f.scratch.results[i]); err != nil {
+			return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+		}
+		now := f.d.clock.Now()
+		f.took = append(f.took, now.Sub(from))
+		from = now
+	}
+	return nil
+}
+
+// reading says what is wanted of a statement's rows.
+func (f *filling) reading(st *statement) *reading { return newReading(f.s, st, f.call) }
+
+func newReading(s *session, st *statement, call Call) *reading {
+	template := call.template()
+	w := &reading{statement: st, shape: s.shapeOf(st), format: call.format(), header: len(call.Rule.Query.Header) > 0}
+	w.json = len(template) == 0 || template.Names(st.label)
+	w.csv = template.Names("csv") && st.rows == rules.Many
+	if w.shape == nil {
+		w.shape = &shape{}
+	}
+	return w
+}
+
+// depend gives the fill its dependencies, or refuses to have it stored.
+func (f *filling) depend(ctx context.Context) {
+	if f.d.strays.any() {
+		f.fill.Refused = cache.RefusedSnapshot
+	}
+	if f.look == trusting {
+		f.trust()
+		return
+	}
+	f.d.metrics.looks.Inc()
+	found, touched, err := f.found(ctx)
+	if err != nil {
+		f.fill.Refused = cache.RefusedSnapshot
+		if !errors.Is(err, context.Canceled) {
+			f.d.logger.Warn("cannot tell what a rule depends on; its answers are not stored", "rule", f.call.Rule.Name, "err", err)
+		}
+		return
+	}
+	if !found.every {
+		touched = found.relations
+	}
+	f.fill.Dependencies = found.dependencies(touched)
+	f.fill.Response.TTLOnly = found.ttl
+}
+
+// trust takes what was found before: after the position was asked for, see publish. If it is of another
+// catalogue state by now than the one that the decision not to look was made in, nothing is certain.
+func (f *filling) trust() {
+	found := f.k.found.Load()
+	if found == nil {
+		return // the rule's answers are not stored
+	}
+	f.fill.Dependencies = found.dependencies(found.relations)
+	f.fill.Response.TTLOnly = found.ttl
+	if found.every || found.generation != f.d.catalogue.generation.Load() {
+		f.fill.Refused = cache.RefusedSnapshot
+	}
+}
+
+// found makes a finding of what was seen, and makes it known.
+func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
+	oids, err := touched(f.locks, f.before, f.after)
+	if err != nil {
+		return nil, nil, err
+	}
+	relations, err := f.s.relations(ctx, oids)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := see(relations, f.look)
+	known := f.k.found.Load()
+	now := f.d.clock.Now()
+	switch {
+	case known == nil || known.generation != f.generation:
+		known, err = f.s.conclude(ctx, f.k, seen, f.generation)
+		if err != nil {
+			return nil, nil, err
+		}
+		now -= cache.Instant(lookAgain) // the next fill looks at the locks alone
+	case f.look == atLocks:
+		known = known.again(seen)
+	default:
+		next := *known
+		next.relations = seen.relations
+		known = &next
+	}
+	return f.d.publish(f.k, known, now), seen.relations, nil
+}
+
+func (f *filling) observe() {
+	var tables []string
+	if found := f.k.found.Load(); found != nil {
+		tables = found.tables
+	}
+	for i, st := range f.k.statements {
+		f.d.observe(Observation{
+			Rule: f.call.Rule.Name, Kind: f.call.Rule.Kind, Statement: st.label, Tables: tables,
+			Duration: f.took[i], Rows: f.scratch.results[i].rows,
+		})
+	}
+}
+
+// observeFailure tells of a call that failed, if it got as far as the database.
+func (d *Database) observeFailure(k *knowledge, tried bool, err error) {
+	if !tried {
+		return
+	}
+	o := Observation{Rule: k.rule.Name, Kind: k.rule.Kind, Err: err, Write: k.rule.Writes()}
+	if found := k.found.Load(); found != nil {
+		o.Tables = found.tables
+	}
+	if len(k.statements) > 0 {
+		o.Statement = k.statements[0].label
+	}
+	d.observe(o)
+}

@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// function is a function that somebody added to the database.
+type function struct {
+	name       string
+	language   string
+	trusted    bool // the language: it reaches nothing outside of the database
+	volatility byte // pg_proc.provolatile
+	source     string
+	support    string // of an aggregate: the names of the functions it is made of
+	hidden     bool   // behind an operator, a cast or a domain, where no name gives it away
+}
+
+// functions are all of them. Immutable; safe for concurrent use.
+type functions struct {
+	byName map[string][]*function
+	odd    []*function // those whose names are not one word
+	hidden []*function
+}
+
+const functionsQuery = `select p.proname, l.lanname, l.lanpltrusted, p.provolatile,
+  coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), case when l.lanname in ('c', 'internal') then '' else p.prosrc end)
+    || ' ' || coalesce(pg_catalog.pg_get_function_arguments(p.oid), ''),
+  coalesce((select pg_catalog.string_agg(f.proname, ' ') from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f
+    on f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+    where a.aggfnoid = p.oid), ''),
+  exists (select from pg_catalog.pg_operator o where o.oprcode = p.oid)
+    or exists (select from pg_catalog.pg_cast c where c.castfunc = p.oid)
+    or exists (select from pg_catalog.pg_type t where p.oid in (t.typinput, t.typoutput, t.typsend, t.typreceive))
+    or exists (select from pg_catalog.pg_depend d join pg_catalog.pg_constraint c on c.oid = d.objid and c.contypid <> 0
+      where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid = p.oid)
+from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+where p.oid >= 16384`
+
+// functions returns the functions of the database, asking the server once per catalogue state.
+func (s *session) functions(ctx context.Context) (*functions, error) {
+	if f := s.db.catalogue.knownFunctions(); f != nil {
+		return f, nil
+	}
+	generation := s.db.catalogue.generation.Load()
+	answer := s.pg.ExecParams(ctx, functionsQuery, nil, nil, nil, nil).Read()
+	if answer.Err != nil {
+		return nil, fmt.Errorf("read functions: %w", answer.Err)
+	}
+	all := &functions{byName: make(map[string][]*function)}
+	for _, row := range answer.Rows {
+		f := &function{
+			name: strings.ToLower(string(row[0])), language: string(row[1]), trusted: string(row[2]) == "t",
+			volatility: row[3][0], source: string(row[4]), support: string(row[5]), hidden: string(row[6]) == "t",
+		}
+		all.add(f)
+	}
+	s.db.catalogue.setFunctions(all, generation)
+	return all, nil
+}
+
+func (all *functions) add(f *function) {
+	if isWord(f.name) {
+		all.byName[f.name] = append(all.byName[f.name], f)
+	} else {
+		all.odd = append(all.odd, f)
+	}
+	if f.hidden {
+		all.hidden = append(all.hidden, f)
+	}
+}
+
+// compiled reports whether nobody can look into the function.
+func (f *function) compiled() bool { return f.language == "c" || f.language == "internal" }
+
+// plain reports whether the function's own text cannot read a table: no way into one without these words.
+// Only texts in SQL and PL/pgSQL can be judged so.
+func (f *function) plain() bool {
+	if f.language != "sql" && f.language != "plpgsql" {
+		return false
+	}
+	return !wordsOf(f.source).hasAny("from", "table", "execute", "perform", "call", "do", "open", "fetch", "copy",
+		"insert", "update", "delete", "merge", "truncate", "refresh", "lock")
+}

@@ -1,0 +1,65 @@
+package postgres
+
+import (
+	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// databaseMetrics are this package's metrics.
+type databaseMetrics struct {
+	// requests = the sum over outcomes: one for each attempt that got a connection, retries included.
+	requests map[ErrorClass]*metrics.Counter
+	ok       *metrics.Counter
+	// duration is of the same attempts, without the wait for a connection.
+	duration *metrics.PrometheusHistogram
+	// refused by the open circuit, before anything was tried.
+	refused *metrics.Counter
+	retries *metrics.Counter
+	// timeouts of waiting for a connection.
+	timeouts *metrics.Counter
+	// looks at what a fill depends on, and rules whose set grew by one.
+	looks *metrics.Counter
+	grown *metrics.Counter
+	// unknown is commits whose outcome is unknown; catalogue is the changes noticed in it.
+	unknown   *metrics.Counter
+	catalogue *metrics.Counter
+	waiting   atomic.Int64
+}
+
+func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
+	m := &databaseMetrics{
+		requests:  make(map[ErrorClass]*metrics.Counter),
+		ok:        set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="ok"}`),
+		duration:  set.GetOrCreatePrometheusHistogram(`forebay_upstream_duration_seconds{upstream="postgres"}`),
+		refused:   set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="circuit_open"}`),
+		retries:   set.GetOrCreateCounter(`forebay_upstream_retries_total{upstream="postgres"}`),
+		timeouts:  set.GetOrCreateCounter(`forebay_db_pool_timeouts_total`),
+		looks:     set.GetOrCreateCounter(`forebay_db_dependency_looks_total`),
+		grown:     set.GetOrCreateCounter(`forebay_db_dependency_changes_total`),
+		unknown:   set.GetOrCreateCounter(`forebay_db_unknown_outcomes_total`),
+		catalogue: set.GetOrCreateCounter(`forebay_db_catalogue_changes_total`),
+	}
+	for c := Unavailable; c <= Fault; c++ {
+		if c != CircuitOpen && c != PoolExhausted {
+			m.requests[c] = set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="` + label(c) + `"}`)
+		}
+	}
+	set.GetOrCreateGauge(`forebay_breaker_state{upstream="postgres"}`, func() float64 { return float64(d.breaker.circuit.State()) })
+	set.GetOrCreateGauge(`forebay_db_pool_max`, func() float64 { return float64(d.Stats().Max) })
+	set.GetOrCreateGauge(`forebay_db_pool_available`, func() float64 { return float64(d.Stats().Available) })
+	set.GetOrCreateGauge(`forebay_db_pool_in_use`, func() float64 { return float64(d.Stats().InUse) })
+	set.GetOrCreateGauge(`forebay_db_pool_waiting`, func() float64 { return float64(d.Stats().Waiting) })
+	return m
+}
+
+// label returns the class as a label's value.
+func label(c ErrorClass) string {
+	b := []byte(c.String())
+	for i := range b {
+		if b[i] == ' ' {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Functions of the server that decide, when they are called, how a rule is judged.
+var (
+	// unsteady give another result without any change to the data.
+	unsteady = []string{
+		"random", "random_normal", "nextval", "setval", "clock_timestamp", "timeofday", "gen_random_uuid", "uuidv4",
+		"uuidv7", "pg_current_xact_id", "txid_current", "pg_backend_pid",
+	}
+	// outside read what is in no table.
+	outside = []string{
+		"currval", "lastval", "lo_get", "loread", "lo_open", "pg_read_file", "pg_read_binary_file", "pg_ls_dir",
+		"pg_stat_file", "pg_ls_logdir", "pg_ls_waldir",
+	}
+	// running take SQL or names of tables as values.
+	running = []string{
+		"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xmlschema",
+		"table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xml_and_xmlschema", "database_to_xml",
+		"database_to_xml_and_xmlschema", "cursor_to_xml", "ts_stat", "ts_rewrite",
+	}
+)
+
+// verdict is what follows from the functions that texts reach.
+type verdict struct {
+	every bool   // what is read may differ from run to run: look each time
+	ttl   string // why changes cannot be followed; "" if they can
+}
+
+// reaching walks from texts to the functions they name, and on through these functions' own texts.
+type reaching struct {
+	all      *functions
+	pure     bool // the rule says that IMMUTABLE functions read no tables
+	declared bool // the rule names its tables itself
+	seen     map[*function]bool
+	verdict  verdict
+}
+
+// judge tells what follows from the texts of a rule: its statements, and the views and policies in them.
+func (all *functions) judge(texts []string, pure, declared bool) verdict {
+	r := &reaching{all: all, pure: pure, declared: declared, seen: make(map[*function]bool)}
+	for _, text := range texts {
+		r.text(text)
+	}
+	ttl := r.verdict.ttl
+	for _, f := range all.hidden {
+		r.function(f, true)
+	}
+	// Whether the rule touches the types of these operators is not known: looking each time is enough.
+	r.verdict.every = r.verdict.every || r.verdict.ttl != ttl
+	r.verdict.ttl = ttl
+	return r.verdict
+}
+
+func (r *reaching) text(text string) {
+	w := wordsOf(text)
+	if strings.Contains(strings.ToLower(text), `u&"`) {
+		r.verdict.every = true // a name in escapes
+	}
+	r.builtins(w)
+	for _, word := range slices.Sorted(maps.Keys(w)) {
+		for _, f := range r.all.byName[word] {
+			r.function(f, w[word])
+		}
+	}
+	for _, f := range r.all.odd {
+		if strings.Contains(strings.ToLower(text), f.name) {
+			r.function(f, true)
+		}
+	}
+}
+
+func (r *reaching) builtins(w words) {
+	for _, name := range unsteady {
+		if w[name] {
+			r.refuse(fmt.Sprintf("%s() gives another result without any change", name))
+		}
+	}
+	for _, name := range outside {
+		if w[name] {
+			r.refuse(fmt.Sprintf("%s() reads what is in no table", name))
+		}
+	}
+	r.verdict.every = r.verdict.every || slices.ContainsFunc(running, func(name string) bool { return w[name] })
+}
+
+// function judges one that was named, and follows what it names. A name without a call may be a column.
+func (r *reaching) function(f *function, called bool) {
+	if r.seen[f] && !called {
+		return
+	}
+	again := r.seen[f]
+	r.seen[f] = true
+	reason := r.reason(f)
+	switch {
+	case reason != "" && called:
+		r.refuse(reason)
+	case reason != "":
+		r.verdict.every = true
+	case f.compiled():
+		r.verdict.every = r.verdict.every || f.volatility == 's'
+	case !f.plain() && !(f.volatility == 'i' && r.pure):
+		r.verdict.every = true
+	}
+	if !again {
+		r.text(f.source)
+		r.text(f.support)
+	}
+}
+
+// reason returns why what the function reads cannot be known; "" if it can.
+//
+// An IMMUTABLE function is folded when the statement is planned, so a new snapshot may come home with an
+// old body. C and untrusted languages reach anything.
+func (r *reaching) reason(f *function) string {
+	switch {
+	case f.compiled() && f.support != "":
+		return "" // an aggregate is what it is made of
+	case f.compiled():
+		if f.volatility == 'v' && !r.declared {
+			return fmt.Sprintf("%s() is compiled and volatile, and may read anything; declare its tables with depends_on", f.name)
+		}
+	case f.plain():
+	case !f.trusted && f.language != "sql":
+		if !r.declared {
+			return fmt.Sprintf("%s() is written in %s, which may read anything; declare its tables with depends_on", f.name, f.language)
+		}
+	case f.volatility == 'i' && !r.pure:
+		return fmt.Sprintf("%s() is IMMUTABLE and may read tables; declare it STABLE, or the rule pure if it reads none", f.name)
+	}
+	return ""
+}
+
+func (r *reaching) refuse(reason string) {
+	if r.verdict.ttl == "" {
+		r.verdict.ttl = reason
+	}
+}

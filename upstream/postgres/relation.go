@@ -1,0 +1,218 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"forebay/cache"
+)
+
+// firstUserOid is the first oid that is not the server's own.
+const firstUserOid = 16384
+
+// relation is a table, view or the like of the database. A value.
+type relation struct {
+	oid         uint32
+	schema      string
+	name        string
+	kind        byte     // pg_class.relkind; 0: it is no longer there
+	persistence byte     // pg_class.relpersistence
+	secured     bool     // has row security
+	ancestors   []uint32 // that it is a partition or an heir of, in any distance
+}
+
+// String returns the name as people say it: without the schema public.
+func (r relation) String() string {
+	switch {
+	case r.kind == 0:
+		return "relation " + strconv.FormatUint(uint64(r.oid), 10)
+	case r.schema == "public":
+		return r.name
+	}
+	return r.schema + "." + r.name
+}
+
+// dependable reports whether a response can depend on it. Indexes and TOAST tables change with their
+// table; what is gone may have been a table.
+func (r relation) dependable() bool { return strings.IndexByte("\x00rpvmfS", r.kind) >= 0 }
+
+// unheard returns how the relation may change without a transaction that marks it; "" for a plain one.
+func (r relation) unheard() string {
+	switch {
+	case r.kind == 'm':
+		return fmt.Sprintf("materialized view %s changes with its REFRESH only", r)
+	case r.kind == 'f':
+		return fmt.Sprintf("foreign table %s changes on another server, unheard", r)
+	case r.kind == 'S':
+		return fmt.Sprintf("sequence %s changes outside of transactions", r)
+	case r.persistence == 'u':
+		return fmt.Sprintf("unlogged table %s leaves no trace in the WAL", r)
+	}
+	return ""
+}
+
+const relationsQuery = `select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity,
+  coalesce((
+    with recursive above (oid) as (
+      select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
+      union select i.inhparent from above join pg_catalog.pg_inherits i on i.inhrelid = above.oid)
+    select pg_catalog.string_agg(above.oid::text, ',') from above), '')
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = any ($1::pg_catalog.oid[])`
+
+// relations returns what the oids stand for, in their order, asking the server for those nobody asked
+// for yet.
+func (s *session) relations(ctx context.Context, oids []uint32) ([]relation, error) {
+	catalogue := s.db.catalogue
+	generation := catalogue.generation.Load()
+	list := make([]relation, len(oids))
+	var missing []uint32
+	for i, oid := range oids {
+		r, ok := catalogue.relation(oid)
+		if list[i] = r; !ok {
+			list[i].oid = oid
+			missing = append(missing, oid)
+		}
+	}
+	if len(missing) == 0 {
+		return list, nil
+	}
+	answer := s.pg.ExecParams(ctx, relationsQuery, [][]byte{oidArray(missing)}, nil, nil, nil).Read()
+	if answer.Err != nil {
+		return nil, fmt.Errorf("read relations: %w", answer.Err)
+	}
+	found := make([]relation, 0, len(answer.Rows))
+	for _, row := range answer.Rows {
+		r, err := parseRelation(row)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, r)
+		list[slices.Index(oids, r.oid)] = r
+	}
+	catalogue.addRelations(found, generation)
+	return list, nil
+}
+
+func parseRelation(row [][]byte) (relation, error) {
+	oid, err := strconv.ParseUint(string(row[0]), 10, 32)
+	if err != nil {
+		return relation{}, fmt.Errorf("read relation: %w", err)
+	}
+	r := relation{
+		oid: uint32(oid), schema: string(row[1]), name: string(row[2]),
+		kind: row[3][0], persistence: row[4][0], secured: string(row[5]) == "t",
+	}
+	r.ancestors, err = parseOids(string(row[6]))
+	return r, err
+}
+
+// parseOids reads a list of oids with commas between them.
+func parseOids(text string) ([]uint32, error) {
+	if text == "" {
+		return nil, nil
+	}
+	parts := strings.Split(text, ",")
+	list := make([]uint32, len(parts))
+	for i, part := range parts {
+		oid, err := strconv.ParseUint(part, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("read oids: %w", err)
+		}
+		list[i] = uint32(oid)
+	}
+	return list, nil
+}
+
+// oidArray writes an array literal.
+func oidArray(oids []uint32) []byte {
+	dst := []byte{'{'}
+	for i, oid := range oids {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(oid), 10)
+	}
+	return append(dst, '}')
+}
+
+// dependenciesOf returns the dependencies on relations.
+func dependenciesOf(oids []uint32) []cache.Dependency {
+	list := make([]cache.Dependency, len(oids))
+	for i, oid := range oids {
+		list[i] = cache.Relation(oid)
+	}
+	return list
+}
+
+// errNoTable : no relation has that name.
+var errNoTable = errors.New("there is no such table")
+
+// resolve returns the oids of tables by their names, as search_path finds them.
+func (s *session) resolve(ctx context.Context, names []string) ([]uint32, error) {
+	list := make([]uint32, 0, len(names))
+	for _, name := range names {
+		answer := s.pg.ExecParams(ctx, `select coalesce(pg_catalog.to_regclass($1)::pg_catalog.oid, 0)`, [][]byte{[]byte(name)}, nil, nil, nil).Read()
+		if answer.Err != nil {
+			return nil, fmt.Errorf("find table %q: %w", name, answer.Err)
+		}
+		oid, err := parseOids(string(answer.Rows[0][0]))
+		switch {
+		case err != nil:
+			return nil, err
+		case oid[0] == 0:
+			return nil, fmt.Errorf("find table %q: %w", name, errNoTable)
+		}
+		list = append(list, oid[0])
+	}
+	return list, nil
+}
+
+// TableName returns the name of the relation that the dependency is on, as far as a fill, a write or
+// TableDependency has met it; else "".
+func (d *Database) TableName(dependency cache.Dependency) string {
+	oid, ok := dependency.Oid()
+	if !ok {
+		return ""
+	}
+	if r, ok := d.catalogue.relation(oid); ok {
+		return r.String()
+	}
+	return ""
+}
+
+// TableDependency returns the dependency on the table of that name, "table" or "schema.table". A name
+// that no table has is an *Error of class Invalid.
+func (d *Database) TableDependency(ctx context.Context, name string) (cache.Dependency, error) {
+	var oid uint32
+	err := d.run(ctx, func(ctx context.Context, s *session) error {
+		found, err := s.resolve(ctx, []string{name})
+		if err != nil {
+			return err
+		}
+		oid = found[0]
+		_, err = s.relations(ctx, found)
+		return err
+	})
+	if errors.Is(err, errNoTable) {
+		return "", &Error{Class: Invalid, Status: 404, Detail: fmt.Sprintf("There is no table %q.", name), Err: err}
+	}
+	return cache.Relation(oid), err
+}
+
+// names returns what the relations are called, for observations: tables first of all, so views of them
+// are left out.
+func names(relations []relation) []string {
+	list := make([]string, 0, len(relations))
+	for _, r := range relations {
+		if r.kind != 'v' && r.kind != 0 {
+			list = append(list, r.String())
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"forebay/cache"
+)
+
+// facts are what is known of the server since the last connection was made. A value.
+type facts struct {
+	system   string // system identifier; "" where the role may not know it
+	timeline string // "" in recovery
+	started  string // postmaster start time
+	database uint32
+	recovery bool
+	counting bool // track_counts is on
+}
+
+// same reports whether xids of both may be compared, as far as the server tells.
+func (f facts) same(other facts) bool {
+	return f.system == other.system && f.timeline == other.timeline && f.started == other.started &&
+		f.database == other.database && f.recovery == other.recovery
+}
+
+// backend is one process of the server, for as long as the server has not started again.
+type backend struct{ pid, started string }
+
+// server knows which server the pool is connected to, and whether it is still the one it was. Safe for
+// concurrent use.
+//
+// A server that crashes and recovers by itself tells nobody: start time and timeline stay, while with
+// synchronous_commit off it has lost transactions and gives their ids to others. But a crash ends every
+// backend. So a new connection continues the epoch only if it finds a backend of the pool still there
+// that was there before; else everything known so far is of another epoch.
+type server struct {
+	log  *cache.ChangeLog
+	blur bool // behind a pooler nobody knows which backends are ours
+
+	mu       sync.RWMutex // guards all below
+	known    facts
+	backends []backend // of the open connections
+	changes  int       // of backends and known
+}
+
+func (s *server) facts() facts {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known
+}
+
+const identityQuery = `select coalesce((select %s), ''),
+  case when pg_catalog.pg_is_in_recovery() then '' else pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8) end,
+  pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text,
+  (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())::text,
+  pg_catalog.pg_is_in_recovery(),
+  pg_catalog.current_setting('track_counts')::bool,
+  pg_catalog.pg_backend_pid()::text,
+  coalesce((select pg_catalog.date_part('epoch', backend_start)::text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()), ''),
+  (select pg_catalog.count(*) from pg_catalog.pg_stat_activity
+   where pid::text || '@' || pg_catalog.date_part('epoch', backend_start)::text = any ($1::text[]))`
+
+const systemIdentifier = "system_identifier::text from pg_catalog.pg_control_system()"
+
+// meet learns which server a new connection leads to, and begins a new epoch unless the connection
+// proves that it continues the present one.
+func (s *server) meet(ctx context.Context, conn *pgconn.PgConn) (backend, error) {
+	for {
+		s.mu.RLock()
+		asked, ours := s.changes, slices.Clone(s.backends)
+		s.mu.RUnlock()
+		found, own, survivors, err := identify(ctx, conn, ours)
+		if err != nil {
+			return backend{}, err
+		}
+		if s.admit(found, own, survivors, asked) {
+			return own, nil
+		}
+	}
+}
+
+// admit adds the connection. It reports false when others came or went since the server was asked about
+// them: then it has to be asked again.
+func (s *server) admit(found facts, own backend, survivors bool, asked int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	continues := found.same(s.known) && (survivors || s.blur)
+	if !continues && asked != s.changes {
+		return false
+	}
+	s.changes++
+	s.known = found
+	if !continues {
+		s.backends = nil
+		s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
+	}
+	s.backends = append(s.backends, own)
+	return true
+}
+
+// leave removes a connection that is being closed.
+func (s *server) leave(b backend) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backends = slices.DeleteFunc(s.backends, func(other backend) bool { return other == b })
+	s.changes++
+}
+
+// open returns how many connections there are.
+func (s *server) open() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.backends)
+}
+
+// identify asks the server who it is, and whether one of the backends is still there.
+func identify(ctx context.Context, conn *pgconn.PgConn, ours []backend) (facts, backend, bool, error) {
+	list := make([]string, len(ours))
+	for i, b := range ours {
+		list[i] = `"` + b.pid + "@" + b.started + `"`
+	}
+	values := [][]byte{[]byte("{" + strings.Join(list, ",") + "}")}
+	answer := conn.ExecParams(ctx, fmt.Sprintf(identityQuery, systemIdentifier), values, nil, nil, nil).Read()
+	var refused *pgconn.PgError
+	if errors.As(answer.Err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege {
+		answer = conn.ExecParams(ctx, fmt.Sprintf(identityQuery, "''"), values, nil, nil, nil).Read()
+	}
+	if answer.Err != nil {
+		return facts{}, backend{}, false, fmt.Errorf("ask who the server is: %w", answer.Err)
+	}
+	row := make([]string, len(answer.Rows[0]))
+	for i, v := range answer.Rows[0] {
+		row[i] = string(v)
+	}
+	database, err := strconv.ParseUint(row[3], 10, 32)
+	if err != nil {
+		return facts{}, backend{}, false, fmt.Errorf("read database oid: %w", err)
+	}
+	found := facts{
+		system: row[0], timeline: row[1], started: row[2], database: uint32(database),
+		recovery: row[4] == "t", counting: row[5] == "t",
+	}
+	return found, backend{pid: row[6], started: row[7]}, row[8] != "0", nil
+}
