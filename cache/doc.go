@@ -32,6 +32,14 @@
 //	                  snapshot, asked, verified            else node.marked ≤ verified?  → untouched
 //	                                                       else is each later mark's xid visible in snapshot?
 //
+// A mark may come before snapshots see its transaction: decoding is sometimes ahead of visibility. So a
+// response is compared with all marks that are remembered when it is made to stand, those from before it
+// was asked for included, and a mark is seen only if the snapshot says so or if the transaction was known
+// to be visible to everybody when the response was asked for (Change.Visible, ChangeLog.Settle).
+//
+// Purges are marks, too. A purge by key is compared with the key that the response stands under, at the
+// next lookup of whatever it may concern: what a fill stores a moment after the purge is found out as well.
+//
 // Nothing is searched and nothing is deleted when a change arrives. Marks that no longer fit are
 // forgotten by raising the node's floor: a response that cannot prove it saw what was forgotten is
 // outdated. So memory is bounded under any load, and the price is a refill, never a guess.

@@ -1,6 +1,9 @@
 package rules
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Config is a whole configuration, validated, with every default filled in.
 type Config struct {
@@ -107,3 +110,20 @@ func (s Secret) GoString() string { return s.String() }
 
 // MarshalText hides the secret from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Files returns the paths of the SQL files that the rules were made of, each once, as a program that runs
+// where the configuration was loaded can open them.
+func (c *Config) Files() []string {
+	var files []string
+	for _, r := range c.Rules.Rules() {
+		if r.Query == nil {
+			continue
+		}
+		for _, s := range r.Query.Statements {
+			if s.File != r.Position.File && !slices.Contains(files, s.File) {
+				files = append(files, s.File)
+			}
+		}
+	}
+	return files
+}

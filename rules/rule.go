@@ -66,6 +66,20 @@ func (r *Rule) Writes() bool {
 	return !r.Reads
 }
 
+// ReadsBody reports whether parameters come from the request's body. GET and HEAD have none that means
+// anything (RFC 9110 s.9.3.1), so none is read.
+func (r *Rule) ReadsBody() bool {
+	if r.Method == "GET" || r.Method == "HEAD" {
+		return false
+	}
+	for i := range r.Params {
+		if r.Params[i].In == FromBody {
+			return true
+		}
+	}
+	return r.Batch != nil
+}
+
 // Stores reports whether the rule's responses may be stored at all.
 func (r *Rule) Stores() bool { return r.TTL > 0 && !r.Writes() && !r.Pass }
 

@@ -122,12 +122,17 @@ var errChangedMind = errors.New("changed my mind")
 func TestAnOpenWriterHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t, nil)
-	open := connect(t, database)
-	exec(t, open, "begin")
-	exec(t, open, "insert into clients (name, email, program_type) select 'O', n || '@open.example', 'PRIME' from generate_series(1, 200) n")
-	conn := connect(t, database)
+	const insert = "insert into clients (name, email, program_type) values ('C', gen_random_uuid() || '@example.com', 'PRIME')"
+	conn, open := connect(t, database), connect(t, database)
 	exec(t, conn, "set lock_timeout = '5s'")
-	insert := "insert into clients (name, email, program_type) values ('C', gen_random_uuid() || '@example.com', 'PRIME')"
+	for range 50 {
+		exec(t, conn, insert)
+	}
+	// The open one merges the rows of the others, and keeps them locked.
+	exec(t, open, "begin")
+	for range 100 {
+		exec(t, open, insert)
+	}
 	for range 300 {
 		exec(t, conn, insert)
 	}

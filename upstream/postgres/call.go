@@ -49,6 +49,7 @@ type PoolStats struct {
 	InUse     int
 	Available int // could be handed out now: idle, or not opened yet
 	Waiting   int
+	Waits     uint64 // requests that found every connection in use
 	Timeouts  uint64 // waits that ended without a connection
 }
 

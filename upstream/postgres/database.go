@@ -180,12 +180,19 @@ func (d *Database) open() (*pgxpool.Pool, error) {
 	return d.pool, nil
 }
 
+// Ping asks the database for nothing, to know whether it answers. The error is an *Error.
+func (d *Database) Ping(ctx context.Context) error {
+	return d.run(ctx, func(ctx context.Context, s *session) error { return s.pg.Ping(ctx) })
+}
+
 // Stats returns the pool as it is now.
 func (d *Database) Stats() PoolStats {
 	d.mu.Lock()
 	pool := d.pool
 	d.mu.Unlock()
-	stats := PoolStats{Max: int(d.connect.MaxConns), Waiting: int(d.metrics.waiting.Load()), Timeouts: d.metrics.timeouts.Get()}
+	stats := PoolStats{
+		Max: int(d.connect.MaxConns), Waiting: int(d.metrics.waiting.Load()),
+		Waits: d.metrics.waits.Get(), Timeouts: d.metrics.timeouts.Get()}
 	if pool != nil {
 		stats.InUse = int(pool.Stat().AcquiredConns())
 	}

@@ -16,7 +16,8 @@ type databaseMetrics struct {
 	// refused by the open circuit, before anything was tried.
 	refused *metrics.Counter
 	retries *metrics.Counter
-	// timeouts of waiting for a connection.
+	// waits for a connection because all were in use, and those of them that ended without one.
+	waits    *metrics.Counter
 	timeouts *metrics.Counter
 	// looks at what a fill depends on, and rules whose set grew by one.
 	looks *metrics.Counter
@@ -34,6 +35,7 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 		duration:  set.GetOrCreatePrometheusHistogram(`forebay_upstream_duration_seconds{upstream="postgres"}`),
 		refused:   set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="circuit_open"}`),
 		retries:   set.GetOrCreateCounter(`forebay_upstream_retries_total{upstream="postgres"}`),
+		waits:     set.GetOrCreateCounter(`forebay_db_pool_waits_total`),
 		timeouts:  set.GetOrCreateCounter(`forebay_db_pool_timeouts_total`),
 		looks:     set.GetOrCreateCounter(`forebay_db_dependency_looks_total`),
 		grown:     set.GetOrCreateCounter(`forebay_db_dependency_changes_total`),

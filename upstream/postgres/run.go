@@ -125,6 +125,9 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
+	if stat := pool.Stat(); stat.AcquiredConns() >= stat.MaxConns() {
+		d.metrics.waits.Inc()
+	}
 	d.metrics.waiting.Add(1)
 	defer d.metrics.waiting.Add(-1)
 	waitCtx, cancel := context.WithTimeout(ctx, d.cfg.AcquireTimeout)

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"golang.org/x/sync/errgroup"
+
+	"forebay/cache"
+	"forebay/cache/memory"
+	"forebay/cache/redis"
+	"forebay/proxy"
+	"forebay/proxy/admin"
+	"forebay/proxy/performance"
+	"forebay/rules"
+	"forebay/upstream/postgres"
+)
+
+// app is a running forebay: all that lives as long as the process. Safe for concurrent use once made.
+type app struct {
+	config  *rules.Config // of the start; reloads change what the proxy holds
+	logger  *slog.Logger
+	clock   cache.Clock
+	log     *cache.ChangeLog
+	metrics *metrics.Set
+
+	memory      *memory.Store
+	shared      *redis.Store       // nil without Redis
+	database    *postgres.Database // nil without Postgres
+	performance *performance.Performance
+	proxy       *proxy.Proxy
+	server      *proxy.Server
+	admin       *admin.Admin
+	reloader    *reloader
+	ready       chan struct{} // closed when requests can be answered
+}
+
+// source gives the configuration anew, for a reload.
+type source interface {
+	load() (*rules.Config, error)
+	// files are what a change of has to be noticed.
+	files() []string
+}
+
+// newApp makes everything and starts nothing.
+func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error) {
+	a := &app{config: config, logger: logger, clock: cache.NewClock(time.Now()), metrics: metrics.NewSet(), ready: make(chan struct{})}
+	a.log = cache.NewChangeLog(rand.Text())
+	limitMemory(config.Cache.Memory)
+	a.memory = memory.New(memory.Config{MaxBytes: config.Cache.Memory}, a.clock, a.metrics)
+	deps := proxy.Deps{Clock: a.clock, Log: a.log, Memory: a.memory, Logger: logger, Metrics: a.metrics}
+	if url := config.Cache.Redis; url != "" {
+		shared, err := redis.New(redis.Config{URL: string(url), Prefix: config.Cache.RedisPrefix, Budget: config.Cache.RedisBudget},
+			redis.Deps{Log: a.log, Clock: a.clock, Logger: logger, Metrics: a.metrics})
+		if err != nil {
+			return nil, fmt.Errorf("cannot use cache.redis: %w", err)
+		}
+		a.shared, deps.Shared = shared, shared
+	}
+	if config.Postgres != nil {
+		database, err := postgres.New(postgres.ConfigOf(config.Postgres),
+			postgres.Deps{Log: a.log, Clock: a.clock, Logger: logger, Metrics: a.metrics, Observe: a.observe})
+		if err != nil {
+			return nil, fmt.Errorf("cannot use postgres: %w", err)
+		}
+		a.database = database
+	}
+	a.proxy = proxy.New(deps)
+	a.performance = performance.New(config.Performance, a.performanceDeps())
+	a.server = proxy.NewServer(a.proxy, config.Server, logger)
+	a.reloader = &reloader{app: a, from: from}
+	if config.Admin.Listen != "" {
+		a.admin = admin.New(admin.Config{Listen: config.Admin.Listen}, a.adminDeps())
+	}
+	a.metrics.NewGauge(fmt.Sprintf(`forebay_build_info{version=%q}`, version), func() float64 { return 1 })
+	return a, nil
+}
+
+// limitMemory tells the garbage collector how much is meant to be held, unless the environment does: a
+// full memory tier would otherwise let the heap grow to twice its size before a collection.
+func limitMemory(tier int) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(memory.SuggestedMemoryLimit(tier))
+	}
+}
+
+// run serves on the listeners until ctx ends, then drains. It takes the listeners over.
+func (a *app) run(ctx context.Context, public, operator net.Listener) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	generation, err := a.generation(a.config)
+	if err != nil {
+		return err
+	}
+	a.proxy.Use(work, *generation)
+	close(a.ready)
+	var tasks errgroup.Group
+	tasks.Go(func() error { return a.performance.Run(work) })
+	tasks.Go(func() error { return a.reloader.run(work) })
+	if a.database != nil {
+		tasks.Go(func() error { return a.database.Run(work) })
+	}
+	if a.shared != nil {
+		tasks.Go(func() error { return a.shared.Run(work) })
+	}
+	serving, done := errgroup.WithContext(ctx)
+	if operator != nil {
+		tasks.Go(func() error { return a.admin.Serve(work, operator) })
+	}
+	serving.Go(func() error { return a.server.Serve(public) })
+	a.logger.Info("serving", "listen", public.Addr().String(), "admin", address(operator), "version", version)
+
+	<-done.Done()
+	a.logger.Info("draining", "timeout", a.config.Server.DrainTimeout)
+	drained := a.server.Shutdown(context.WithoutCancel(ctx))
+	a.proxy.Close()
+	stop()
+	for _, err := range []error{serving.Wait(), tasks.Wait()} {
+		if err != nil {
+			return err
+		}
+	}
+	if drained != nil {
+		return fmt.Errorf("requests were still running after server.drain_timeout=%s: %w", a.config.Server.DrainTimeout, drained)
+	}
+	a.logger.Info("stopped")
+	return nil
+}
+
+// address names a listener that may not be there.
+func address(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}
+
+// observe tells the history which tables a rule's statements were found to touch.
+func (a *app) observe(o postgres.Observation) { a.proxy.Touched(o.Rule, o.Tables) }

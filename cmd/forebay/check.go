@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"forebay/cache"
+	"forebay/rules"
+	"forebay/upstream/postgres"
+)
+
+// checkCmd says what is wrong with a configuration.
+type checkCmd struct {
+	Config  string `short:"c" required:"" env:"FOREBAY_CONFIG" type:"path" help:"Configuration file."`
+	Offline bool   `help:"Do not try to reach the database."`
+	Strict  bool   `help:"Fail on warnings, and when the database cannot be reached."`
+	Dump    bool   `help:"Print the effective configuration, defaults filled in and secrets masked."`
+	Format  string `enum:"text,json" default:"text" help:"How mistakes are printed: text on standard error, or json on standard output."`
+}
+
+// databaseTimeout bounds the whole check against the database.
+const databaseTimeout = 20 * time.Second
+
+// Run checks and prints.
+func (c *checkCmd) Run(ctx context.Context) error {
+	config, err := rules.Load(c.Config, os.LookupEnv)
+	var mistakes rules.Mistakes
+	if err != nil && !errors.As(err, &mistakes) {
+		return err
+	}
+	if err == nil {
+		mistakes = append(mistakes, config.Warnings...)
+		if config.Postgres != nil && !c.Offline {
+			mistakes = append(mistakes, c.prepare(ctx, config)...)
+		}
+	}
+	wrong := 0
+	for _, m := range mistakes {
+		if !m.Warning || c.Strict {
+			wrong++
+		}
+	}
+	if err := c.print(mistakes, wrong); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		return errReported
+	}
+	if c.Dump {
+		text, err := config.Dump()
+		if err != nil {
+			return fmt.Errorf("dump configuration: %w", err)
+		}
+		_, err = os.Stdout.Write(text)
+		return err
+	}
+	return nil
+}
+
+// prepare has the database at hand prepare every statement.
+func (c *checkCmd) prepare(ctx context.Context, config *rules.Config) []rules.Mistake {
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
+	defer cancel()
+	unreachable := func(err error) []rules.Mistake {
+		return []rules.Mistake{{
+			Position: rules.Position{File: c.Config, Line: 1, Column: 1}, Path: "postgres.url", Warning: true,
+			Message: fmt.Sprintf("statements were not prepared: %v; start the database, or say --offline", err),
+		}}
+	}
+	clock := cache.NewClock(time.Now())
+	d, err := postgres.New(postgres.ConfigOf(config.Postgres), postgres.Deps{
+		Log: cache.NewChangeLog("check"), Clock: clock, Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet(),
+	})
+	if err != nil {
+		return unreachable(err)
+	}
+	defer d.Close()
+	if err := d.Ping(ctx); err != nil {
+		return unreachable(err)
+	}
+	return d.Prepare(ctx, config.Rules.Rules())
+}
+
+func (c *checkCmd) print(mistakes rules.Mistakes, wrong int) error {
+	if c.Format == "json" {
+		type line struct {
+			File    string `json:"file"`
+			Line    int    `json:"line"`
+			Column  int    `json:"column"`
+			Path    string `json:"path"`
+			Message string `json:"message"`
+			Warning bool   `json:"warning"`
+		}
+		lines := make([]line, 0, len(mistakes))
+		for _, m := range mistakes {
+			lines = append(lines, line{m.File, m.Line, m.Column, m.Path, m.Message, m.Warning})
+		}
+		return json.NewEncoder(os.Stdout).Encode(lines)
+	}
+	for _, m := range mistakes {
+		fmt.Fprintln(os.Stderr, m)
+	}
+	if wrong == 0 {
+		fmt.Fprintf(os.Stderr, "%s: good\n", c.Config)
+	}
+	return nil
+}
+
+// schemaCmd prints the configuration's JSON Schema.
+type schemaCmd struct{}
+
+// Run prints.
+func (schemaCmd) Run() error {
+	text, err := rules.Schema()
+	if err != nil {
+		return fmt.Errorf("make schema: %w", err)
+	}
+	_, err = os.Stdout.Write(text)
+	return err
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/dustin/go-humanize"
+	"github.com/valyala/fasthttp"
+
+	"forebay/proxy/problem"
+)
+
+// readBody returns the request's body, whole, if it has at most limit bytes. The bytes are the request's.
+func readBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *problem.Problem) {
+	h := &ctx.Request.Header
+	if coding := h.Peek(fasthttp.HeaderContentEncoding); len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")) {
+		return nil, problem.New(problem.UnsupportedMediaType, "The body is compressed; send it without Content-Encoding.")
+	}
+	if h.ContentLength() > limit {
+		return nil, tooLarge(ctx, limit)
+	}
+	stream := ctx.RequestBodyStream()
+	if stream == nil {
+		body := ctx.Request.Body()
+		if len(body) > limit {
+			return nil, tooLarge(ctx, limit)
+		}
+		return body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
+	if len(body) > limit {
+		return nil, tooLarge(ctx, limit)
+	}
+	if err == nil {
+		return body, nil
+	}
+	ctx.SetConnectionClose() // where the next request would begin is unknown
+	var netErr net.Error
+	if errors.As(err, &netErr) && netErr.Timeout() {
+		return nil, problem.New(problem.RequestTimeout, "The request's body did not arrive in time.")
+	}
+	return nil, problem.New(problem.Malformed, "The request's body ended early or is not framed as HTTP/1.1 has it.")
+}
+
+// tooLarge closes the connection as well: what is left of the body is not worth reading.
+func tooLarge(ctx *fasthttp.RequestCtx, limit int) *problem.Problem {
+	ctx.SetConnectionClose()
+	return problem.New(problem.ContentTooLarge, fmt.Sprintf("The request's body is larger than the %s accepted here.", humanize.IBytes(uint64(limit))))
+}

@@ -1,0 +1,227 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"forebay/cache"
+	"forebay/rules"
+	"forebay/upstream/origin"
+	"forebay/upstream/postgres"
+)
+
+const (
+	// uncacheableFor is how long a key whose response could not be stored is forwarded without waiting in
+	// line: long enough to spare the line, short enough to notice a change of mind.
+	uncacheableFor = 10 * time.Second
+
+	// sharedTimeout bounds the write to the shared tier, which nobody waits for.
+	sharedTimeout = time.Second
+)
+
+// refusals are the reasons that are counted.
+var refusals = []cache.Refusal{
+	cache.RefusedRule, cache.RefusedStatus, cache.RefusedDirective, cache.RefusedAuthorization, cache.RefusedSetCookie,
+	cache.RefusedVary, cache.RefusedSize, cache.RefusedOutdated, cache.RefusedSnapshot, cache.RefusedIncomplete,
+}
+
+// fly is the work of a flight: the shared tier, then the source. AskTier is false for a refresh, which
+// knows that what is shared is as old as what it replaces.
+func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after func()) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.metrics.panics.Inc()
+			p.logger.Error("flight panicked", "rule", c.route.rule.Name, "err", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			landed = landing{err: fmt.Errorf("flight of rule %q panicked", c.route.rule.Name)}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	defer cancel()
+	var stale *cache.StoredResponse
+	if askTier && p.shared != nil {
+		r, usable := p.askShared(ctx, c)
+		if usable {
+			return landing{response: r, tier: true}, nil
+		}
+		stale = r
+	}
+	fill, err := p.fetch(ctx, c)
+	if errors.Is(err, origin.ErrTooLarge) {
+		p.metrics.discarded[string(cache.RefusedSize)].Inc()
+		p.remember(c)
+	}
+	if err != nil {
+		return landing{err: err, stale: stale}, nil
+	}
+	landed, after = p.admit(c, &fill)
+	landed.stale = stale
+	return landed, after
+}
+
+// askShared looks in the shared tier. What is found and usable moves into memory with what is left of its
+// lifetime; what is found and not usable may still serve an emergency.
+func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse, usable bool) {
+	r, _ = p.shared.Get(ctx, c.key) // the tier counts and logs its errors itself
+	if r == nil || r.Kind != cache.Ordinary {
+		p.metrics.sharedMiss.Inc()
+		return nil, false
+	}
+	switch r.UseAt(p.clock.Now()) {
+	case cache.Fresh:
+		p.metrics.sharedHit.Inc()
+		_ = p.memory.Set(ctx, c.key, r)
+		return r, true
+	case cache.Expired:
+		return nil, false
+	case cache.Revalidatable, cache.Emergency:
+	}
+	return r, false
+}
+
+// fetch asks the rule's source.
+func (p *Proxy) fetch(ctx context.Context, c *call) (cache.Fill, error) {
+	if c.route.origin != nil {
+		return c.route.origin.Fetch(ctx, c.request)
+	}
+	return c.state.Database.Fill(ctx, postgres.Call{Rule: c.route.rule, Input: c.input, Format: c.format})
+}
+
+// admit decides whether the fill is stored, and stores it. It is the one place where that is decided; the
+// source has said what it knows in fill.Refused. The function returned shares the response with other
+// instances and may be called after the request was answered.
+func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) {
+	r, rule := fill.Response, c.route.rule
+	r.Rule = rule.Name
+	if len(r.ETag) == 0 && r.Status == fasthttp.StatusOK {
+		r.ETag = entityTag(r.Body)
+	}
+	p.describe(r, rule)
+	landed = landing{response: r, refusal: fill.Refused, private: private(fill.Refused)}
+	p.stand(c, fill)
+	if landed.refusal == cache.Storable {
+		landed.refusal = p.refusal(c, fill)
+	}
+	if !c.store {
+		landed.refusal = cache.Storable
+		return landed, nil
+	}
+	if landed.refusal != cache.Storable {
+		p.metrics.discarded[string(landed.refusal)].Inc()
+		if landed.private {
+			p.remember(c)
+		}
+		return landed, nil
+	}
+	return p.store(c, landed)
+}
+
+// store puts the response into memory, and returns what puts it into the shared tier.
+func (p *Proxy) store(c *call, landed landing) (landing, func()) {
+	ctx := context.Background()
+	landed.stored = p.memory.Set(ctx, c.key, landed.response) == nil
+	if p.shared == nil {
+		return landed, nil
+	}
+	return landed, func() {
+		ctx, cancel := context.WithTimeout(ctx, sharedTimeout)
+		defer cancel()
+		_ = p.shared.Set(ctx, c.key, landed.response) // the tier counts its errors; nobody waits for it
+	}
+}
+
+// stand ties the response to what it depends on.
+//
+// A rule on TTL stands on a snapshot that sees every change, so that only purges concern it: its tables
+// are still known to whoever purges by table.
+func (p *Proxy) stand(c *call, fill *cache.Fill) {
+	r, rule := fill.Response, c.route.rule
+	snapshot := fill.Snapshot
+	if rule.Freshness == rules.TTLOnly || r.TTLOnly {
+		snapshot = cache.AllSeeing()
+		r.TTLOnly = true
+	}
+	dependencies := append(rule.Dependencies(), fill.Dependencies...)
+	r.Standing = p.log.Stand(c.key, fill.Asked, snapshot, dependencies)
+}
+
+// refusal returns why the response is not stored, as far as rule, status, size and changes say.
+func (p *Proxy) refusal(c *call, fill *cache.Fill) cache.Refusal {
+	r, rule := fill.Response, c.route.rule
+	if rule.Upstream == "" {
+		p.lifetimes(r, rule)
+	}
+	switch {
+	case r.Lifetime <= 0 && r.Status != fasthttp.StatusOK:
+		return cache.RefusedStatus
+	case r.Lifetime <= 0:
+		return cache.RefusedRule
+	case rule.MaxObjectSize > 0 && len(r.Body) > rule.MaxObjectSize:
+		return cache.RefusedSize
+	case r.Standing.Check() == cache.Outdated:
+		return cache.RefusedOutdated
+	}
+	r.Lifetime -= jitter(r.Lifetime, c.state.Config.Cache.Jitter)
+	return cache.Storable
+}
+
+// lifetimes gives a SQL rule's response its times. A row that is not there is an answer like any other;
+// other statuses live only if the rule names them.
+func (p *Proxy) lifetimes(r *cache.StoredResponse, rule *rules.Rule) {
+	negative, named := rule.Negative[r.Status]
+	switch {
+	case named:
+		r.Lifetime = negative
+	case r.Status == rule.Query.Status || r.Status == fasthttp.StatusNotFound:
+		r.Lifetime = rule.TTL
+	default:
+		r.Lifetime = 0
+	}
+	r.StaleWhileRevalidate, r.StaleIfError = rule.StaleWhileRevalidate, rule.StaleIfError
+}
+
+// describe adds the fields by which caches downstream are told what forebay decided. A browser may keep
+// the response of a SQL rule but asks before each use, which costs a 304.
+func (p *Proxy) describe(r *cache.StoredResponse, rule *rules.Rule) {
+	if rule.Upstream != "" || hasField(r.Header, fasthttp.HeaderCacheControl) {
+		return
+	}
+	control := "no-cache"
+	if len(rule.Identity) > 0 {
+		control = "private, no-cache"
+	}
+	r.Header = append(r.Header, cache.Field{Name: []byte(fasthttp.HeaderCacheControl), Value: []byte(control)})
+}
+
+// remember notes that responses of this key are not stored, so that requests for it stop waiting for
+// each other.
+func (p *Proxy) remember(c *call) {
+	memo := &cache.StoredResponse{
+		Kind: cache.Uncacheable, Rule: c.route.rule.Name, Stored: p.clock.Now(), Lifetime: uncacheableFor, TTLOnly: true,
+		Standing: p.log.Stand(c.key, p.log.Position(), cache.AllSeeing(), c.route.rule.Dependencies()),
+	}
+	_ = p.memory.Set(context.Background(), c.key, memo)
+}
+
+// private reports whether a response refused for this reason belongs to its own request alone.
+func private(why cache.Refusal) bool {
+	switch why {
+	case cache.RefusedDirective, cache.RefusedAuthorization, cache.RefusedSetCookie, cache.RefusedVary, cache.RefusedIncomplete:
+		return true
+	}
+	return false
+}
+
+// jitter returns up to the share of the lifetime, at random: what was stored together must not expire
+// together.
+func jitter(lifetime time.Duration, share float64) time.Duration {
+	if share <= 0 {
+		return 0
+	}
+	return time.Duration(rand.Float64() * share * float64(lifetime))
+}

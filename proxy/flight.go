@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"sync"
+
+	"forebay/cache"
+)
+
+// flights are the fetches under way, at most one per key. Safe for concurrent use.
+type flights struct {
+	mu  sync.Mutex // guards all below
+	all map[string]*flight
+	wg  sync.WaitGroup
+}
+
+// flight is one fetch that any number of requests wait for. Its goroutine is its own: no request that
+// leaves takes it along.
+type flight struct {
+	asked cache.Position // the log's position before anything was asked; requests that came later check against it
+	done  chan struct{}  // closed when landing is set
+	landing
+}
+
+// landing is what a flight brought home.
+type landing struct {
+	response *cache.StoredResponse // nil: see err
+	err      error
+	tier     bool // found in the shared tier, not at the source
+	stored   bool
+	refusal  cache.Refusal         // why it was not stored
+	private  bool                  // for its own request alone: whoever joined asks for itself
+	stale    *cache.StoredResponse // found in the shared tier, for emergencies only
+}
+
+func newFlights() *flights { return &flights{all: make(map[string]*flight)} }
+
+// join returns the flight of the key, opening one when there is none; opened says which. Prepare is called
+// only to open one, before join returns, so it may read the request; what it returns runs on a goroutine of
+// the flight's own. The function that comes with the landing, if any, runs after everybody has been told.
+func (fs *flights) join(key []byte, position func() cache.Position, prepare func() func(*flight) (landing, func())) (f *flight, opened bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f = fs.all[string(key)]; f != nil {
+		return f, false
+	}
+	f = &flight{asked: position(), done: make(chan struct{})}
+	k := string(key)
+	fs.all[k] = f
+	fs.wg.Add(1)
+	go fs.fly(k, f, prepare())
+	return f, true
+}
+
+func (fs *flights) fly(key string, f *flight, fetch func(*flight) (landing, func())) {
+	defer fs.wg.Done()
+	landed, after := fetch(f)
+	// Out of the map before anyone learns the result: who comes from now on asks anew, so an error is
+	// never handed to a later arrival.
+	fs.mu.Lock()
+	delete(fs.all, key)
+	fs.mu.Unlock()
+	f.landing = landed
+	close(f.done)
+	if after != nil {
+		after()
+	}
+}
+
+// wait blocks until every flight has landed.
+func (fs *flights) wait() { fs.wg.Wait() }
+
+// satisfies reports whether what the flight brought may be given to a request that arrived when the log
+// stood at arrived. Schedule that it closes:
+//
+//	flight: asks, reads the old row
+//	write:  marks its change, answers its caller
+//	reader: arrives, joins the flight (it must see the write)
+//	flight: lands with the old row: good for those who came before the write, not for the reader
+func (f *flight) satisfies(arrived cache.Position) bool {
+	if f.response == nil || arrived <= f.asked {
+		return true
+	}
+	return f.response.Standing != nil && f.response.Standing.Check() != cache.Outdated
+}

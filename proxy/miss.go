@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"forebay/cache"
+	"forebay/rules"
+	"forebay/upstream/origin"
+)
+
+// maxJoins is how often a request waits for flights of others before it asks for itself alone.
+const maxJoins = 3
+
+// errDeadline is the end of a request's time.
+var errDeadline = errors.New("the request's time is up")
+
+// call is what a fetch needs to know of the request that asked for it. It owns all it points to, so it
+// outlives the request.
+type call struct {
+	state   *state
+	route   *route
+	key     []byte
+	input   *rules.Input
+	request *origin.Request // of an upstream rule
+	format  int
+	store   bool // false: the response is for its request alone
+	timeout time.Duration
+}
+
+// newCall copies what the fetch needs at the door.
+func (x *exchange) newCall(store bool) *call {
+	c := &call{
+		state: x.state, route: x.route, input: x.input.Clone(), format: x.format, store: store,
+		key: append([]byte(nil), x.key...), timeout: x.route.rule.Timeout,
+	}
+	if x.route.origin != nil {
+		c.request = origin.NewRequest(x.route.rule, &x.input, x.request.Header)
+	}
+	return c
+}
+
+// miss answers by fetching, once for all who ask for the key. Stale is what there is for emergencies, or nil.
+func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
+	for range maxJoins {
+		f, opened := p.join(x)
+		if !p.await(x, f) {
+			p.fail(x, errDeadline, stale, missed)
+			return
+		}
+		if !opened && f.private {
+			break // not ours: ask for ourselves, beside the others
+		}
+		if f.err != nil {
+			if stale == nil {
+				stale = f.stale
+			}
+			p.fail(x, f.err, stale, missed)
+			return
+		}
+		if opened || f.satisfies(x.arrived) {
+			p.land(x, f, opened, stale, missed)
+			return
+		}
+		p.metrics.repeated.Inc()
+	}
+	p.forward(x, missed)
+}
+
+// join opens the key's flight or joins the one under way.
+func (p *Proxy) join(x *exchange) (f *flight, opened bool) {
+	return p.flights.join(x.key, p.log.Position, func() func(*flight) (landing, func()) {
+		c := x.newCall(true)
+		return func(f *flight) (landing, func()) { return p.fly(c, f, true) }
+	})
+}
+
+// await waits for the flight within the request's time.
+func (p *Proxy) await(x *exchange, f *flight) bool {
+	before := p.clock.Now()
+	p.metrics.waiters.Add(1)
+	defer func() {
+		p.metrics.waiters.Add(-1)
+		x.source += p.clock.Now().Sub(before)
+	}()
+	timer := time.NewTimer(x.remaining(before))
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// land answers with what the flight brought.
+func (p *Proxy) land(x *exchange, f *flight, opened bool, stale *cache.StoredResponse, missed Forward) {
+	r := f.response
+	if r.Status >= 500 && stale != nil {
+		p.serve(x, stale, Stale, "stale-if-error")
+		return
+	}
+	if f.tier {
+		x.outcome = Outcome{Result: Hit, TTL: r.Lifetime - r.AgeAt(x.start), Detail: "shared"}
+		p.deliver(x, r)
+		return
+	}
+	x.outcome = Outcome{Result: Miss, Forward: missed, Status: r.Status, Stored: f.stored, Detail: string(f.refusal)}
+	if !opened {
+		x.outcome.Result, x.outcome.Collapsed = Collapsed, true
+		p.metrics.coalesced.Inc()
+	}
+	p.deliver(x, r)
+}
+
+// forward fetches for this request alone, and stores nothing when why is ForwardBypass.
+func (p *Proxy) forward(x *exchange, why Forward) {
+	c := x.newCall(why != ForwardBypass)
+	before := p.clock.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
+	defer cancel()
+	fill, err := p.fetch(ctx, c)
+	x.source += p.clock.Now().Sub(before)
+	if err != nil {
+		p.fail(x, err, nil, why)
+		return
+	}
+	landed, share := p.admit(c, &fill)
+	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: string(landed.refusal)}
+	if why != ForwardBypass {
+		x.outcome.Result = Miss
+	}
+	p.deliver(x, landed.response)
+	if share != nil {
+		share()
+	}
+}
+
+// refresh fetches the key anew behind the back of the request, unless that is being done.
+func (p *Proxy) refresh(x *exchange) {
+	_, opened := p.flights.join(x.key, p.log.Position, func() func(*flight) (landing, func()) {
+		c := x.newCall(true)
+		return func(f *flight) (landing, func()) { return p.fly(c, f, false) }
+	})
+	if opened {
+		p.metrics.refreshes.Inc()
+	}
+}
+
+// fail answers when the source has no answer: with what is kept for emergencies, else with a problem.
+func (p *Proxy) fail(x *exchange, err error, stale *cache.StoredResponse, why Forward) {
+	if errors.Is(err, origin.ErrTooLarge) {
+		p.bypass(x) // nothing is stored of it, but it can be streamed
+		return
+	}
+	if stale != nil && stale.UseAt(p.clock.Now()) != cache.Expired {
+		p.serve(x, stale, Stale, "stale-if-error")
+		return
+	}
+	x.outcome = Outcome{Result: Failed, Forward: why}
+	p.writeFailure(x, err)
+}

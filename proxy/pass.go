@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"forebay/cache"
+	"forebay/proxy/problem"
+	"forebay/upstream/origin"
+)
+
+// pass hands the request to the HTTP service as it is: bodies are streamed both ways, and nothing is
+// stored. Path and query are what goes out: as they came for a rule that stores nothing, and what is keyed
+// for one that does.
+func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
+	x.outcome = Outcome{Result: Bypass, Forward: why}
+	if why == ForwardMethod {
+		x.outcome.Result = Write
+	}
+	before := p.clock.Now()
+	err := x.route.origin.Pass(x.ctx, origin.Passage{
+		Path: path, Query: query, MaxBody: x.route.rule.MaxBody, Timeout: x.remaining(before),
+	})
+	x.source += p.clock.Now().Sub(before)
+	var refused *origin.RequestError
+	switch {
+	case errors.As(err, &refused):
+		x.outcome.Result, x.outcome.Forward = Refused, NotForwarded
+		x.ctx.SetConnectionClose() // what is left of its body is not read
+		x.refuse(problem.OfStatus(refused.Status, sentenceOf(refused)))
+		return
+	case err != nil:
+		x.outcome.Result = Failed
+		p.writeFailure(x, err)
+		return
+	}
+	x.outcome.Status = x.ctx.Response.StatusCode()
+	if isUnsafe(x.request.Method) && x.outcome.Status >= 200 && x.outcome.Status < 400 {
+		p.invalidate(x)
+	}
+	p.writeOutcome(x)
+}
+
+// bypass fetches for this request alone, without asking the cache or telling it.
+func (p *Proxy) bypass(x *exchange) {
+	switch {
+	case x.route.origin == nil:
+		p.forward(x, ForwardBypass)
+	case x.route.rule.Pass:
+		p.pass(x, ForwardBypass, x.request.Path, x.request.Query)
+	default:
+		p.pass(x, ForwardBypass, x.input.Path, x.input.Query)
+	}
+}
+
+// sentenceOf says what was wrong with a request that could not be forwarded.
+func sentenceOf(e *origin.RequestError) string {
+	switch e.Status {
+	case fasthttp.StatusRequestEntityTooLarge:
+		return "The request's body is larger than this route accepts."
+	case fasthttp.StatusRequestTimeout:
+		return "The request's body did not arrive in time."
+	}
+	return "The request's body ended early or is not framed as HTTP/1.1 has it."
+}
+
+// isUnsafe reports whether the method may change something (RFC 9110 s.9.2.1).
+func isUnsafe(method string) bool {
+	switch method {
+	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions, fasthttp.MethodTrace:
+		return false
+	}
+	return true
+}
+
+// invalidate outdates what is stored for the target of an unsafe request that the service accepted (RFC
+// 9111 s.4.4): every variant, here and, as soon as they hear of it, in other instances.
+func (p *Proxy) invalidate(x *exchange) {
+	prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
+	if err != nil {
+		return // no rule keeps anything for this target
+	}
+	purge := cache.Purge{KeyPrefixes: [][]byte{prefix}}
+	p.log.Purge(purge)
+	p.metrics.invalidated.Inc()
+	if p.shared == nil {
+		return
+	}
+	p.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), sharedTimeout)
+		defer cancel()
+		_ = p.shared.Purge(ctx, purge) // counted and sent again by the tier
+	})
+}

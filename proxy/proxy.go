@@ -1,0 +1,184 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"forebay/cache"
+	"forebay/cache/memory"
+	"forebay/proxy/performance"
+	"forebay/rules"
+	"forebay/upstream/origin"
+	"forebay/upstream/postgres"
+)
+
+// Deps are what a Proxy works with. All but Shared are needed.
+type Deps struct {
+	Clock   cache.Clock
+	Log     *cache.ChangeLog
+	Memory  *memory.Store
+	Shared  SharedTier // nil: memory alone
+	Logger  *slog.Logger
+	Metrics *metrics.Set
+}
+
+// SharedTier is the tier that instances share.
+type SharedTier interface {
+	cache.Store
+	// Purge tells every instance of the purge, sooner or later. The caller has applied it to its own log.
+	// May block up to the tier's budget; an error means that it will be sent again.
+	Purge(ctx context.Context, p cache.Purge) error
+	// Change tells other instances of a write, as soon as that can be done without waiting.
+	Change(c cache.Change)
+}
+
+// Proxy answers requests. Safe for concurrent use.
+type Proxy struct {
+	clock   cache.Clock
+	log     *cache.ChangeLog
+	memory  *memory.Store
+	shared  SharedTier
+	logger  *slog.Logger
+	metrics *proxyMetrics
+
+	state       atomic.Pointer[state]
+	bypassAll   atomic.Bool // the kill switch
+	flights     *flights
+	exchanges   sync.Pool
+	connections func() int
+	background  sync.WaitGroup // what Use started
+}
+
+// Generation is a configuration with all that was made for it. A reload swaps one for another.
+type Generation struct {
+	Config      *rules.Config
+	Database    *postgres.Database        // nil without Postgres
+	Origins     map[string]*origin.Origin // by upstream name
+	Performance *performance.Performance  // nil when switched off
+}
+
+// state is a generation in the form that the path wants. Immutable but for the routes' switches.
+type state struct {
+	Generation
+	routes  []*route // by rules.Rule.Index
+	encoder *encoder // nil: nothing is compressed
+	ended   context.CancelFunc
+}
+
+// route is a rule with what requests to it need at hand.
+type route struct {
+	rule    *rules.Rule
+	origin  *origin.Origin // of an upstream rule
+	cors    *crossOrigin
+	metrics ruleMetrics
+	record  *performance.RuleHandle // nil unless the rule runs SQL
+	vary    []byte                  // the value of Vary that every response of the rule has
+	bypass  atomic.Bool             // the kill switch of this rule
+}
+
+// New makes a proxy. It answers nothing before Use.
+func New(deps Deps) *Proxy {
+	p := &Proxy{
+		clock: deps.Clock, log: deps.Log, memory: deps.Memory, shared: deps.Shared,
+		logger: deps.Logger, metrics: newMetrics(deps.Metrics), flights: newFlights(),
+		connections: func() int { return 0 },
+	}
+	p.exchanges.New = func() any { return newExchange() }
+	return p
+}
+
+// Use puts a generation in place of the one before. Requests under way end by the rules that they began
+// with; what these store cannot be found by the new ones unless both mean the same.
+func (p *Proxy) Use(ctx context.Context, g Generation) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &state{Generation: g, ended: cancel}
+	all := g.Config.Rules.Rules()
+	s.routes = make([]*route, len(all))
+	for i, r := range all {
+		s.routes[i] = p.newRoute(g, r)
+	}
+	if g.Config.Cache.Compress {
+		s.encoder = newEncoder(p.memory, p.metrics, g.Config.Cache.CompressMin)
+		p.background.Go(func() { s.encoder.run(ctx) })
+	}
+	p.bypassAll.Store(g.Config.Bypass)
+	if old := p.state.Swap(s); old != nil {
+		old.ended()
+	}
+}
+
+func (p *Proxy) newRoute(g Generation, r *rules.Rule) *route {
+	t := &route{rule: r, cors: newCrossOrigin(r), metrics: p.metrics.ofRule(r.Name)}
+	if r.Upstream != "" {
+		t.origin = g.Origins[r.Upstream]
+	} else if g.Performance != nil {
+		t.record = g.Performance.Rule(r)
+	}
+	t.vary = varyOf(r)
+	return t
+}
+
+// Config returns the configuration in place.
+func (p *Proxy) Config() *rules.Config { return p.state.Load().Config }
+
+// Origins returns the HTTP upstreams in place, by name. Not to be written.
+func (p *Proxy) Origins() map[string]*origin.Origin { return p.state.Load().Origins }
+
+// Touched notes the tables that a rule's statement was found to read or write.
+func (p *Proxy) Touched(rule string, tables []string) {
+	s := p.state.Load()
+	if r := s.Config.Rules.Rule(rule); r != nil && s.routes[r.Index].record != nil {
+		s.routes[r.Index].record.Tables(tables)
+	}
+}
+
+// Reloaded counts an attempt to replace the configuration.
+func (p *Proxy) Reloaded(ok bool) {
+	p.metrics.reloads.Inc()
+	if !ok {
+		p.metrics.reloadOK.Set(0)
+		return
+	}
+	p.metrics.reloadOK.Set(1)
+	p.metrics.reloadedAt.Set(float64(time.Now().Unix()))
+}
+
+// Bypassed tells what the kill switch is on for: everything, and single rules by name.
+func (p *Proxy) Bypassed() (all bool, rules []string) {
+	for _, t := range p.state.Load().routes {
+		if t.bypass.Load() {
+			rules = append(rules, t.rule.Name)
+		}
+	}
+	return p.bypassAll.Load(), rules
+}
+
+// SetBypass turns the kill switch, of one rule or, with an empty name, of all. It holds until it is turned
+// back, the configuration is reloaded, or the process ends. False: there is no such rule.
+func (p *Proxy) SetBypass(rule string, on bool) bool {
+	if rule == "" {
+		p.bypassAll.Store(on)
+		return true
+	}
+	s := p.state.Load()
+	r := s.Config.Rules.Rule(rule)
+	if r == nil {
+		return false
+	}
+	s.routes[r.Index].bypass.Store(on)
+	return true
+}
+
+// Close waits for the flights under way and stops what Use started.
+func (p *Proxy) Close() {
+	p.flights.wait()
+	if s := p.state.Load(); s != nil {
+		s.ended()
+	}
+	p.background.Wait()
+}

@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// PurgeOrder says what an operator wants dropped.
+type PurgeOrder struct {
+	URLs     []string // path and query; every variant and every caller's
+	Prefixes []string // of paths; one that reaches into a parameter purges all of that rule
+	Tags     []string
+	Tables   []string
+	Rules    []string
+	All      bool
+	Soft     bool // expire: stale-while-revalidate and stale-if-error may still serve it
+	DryRun   bool // only count
+}
+
+// OrderError is an order that cannot be carried out as given. Nothing was purged.
+type OrderError struct{ Detail string }
+
+// Error returns the detail, a sentence for the operator.
+func (e *OrderError) Error() string { return e.Detail }
+
+// PurgeResult tells what a purge did.
+type PurgeResult struct {
+	Matched int  // responses that this instance's memory held of it
+	Shared  bool // other instances hear of it
+}
+
+// Purge carries the order out. When it returns, this instance serves none of what it names, nor what
+// fetches under way bring; others hear of it through the shared tier.
+func (p *Proxy) Purge(ctx context.Context, o PurgeOrder) (PurgeResult, error) {
+	purge, err := p.resolve(ctx, o)
+	if err != nil {
+		return PurgeResult{}, err
+	}
+	var result PurgeResult
+	var keys [][]byte
+	for key, r := range p.memory.All() {
+		if concerns(purge, key, r) {
+			result.Matched++
+			keys = append(keys, []byte(key))
+		}
+	}
+	if o.DryRun {
+		return result, nil
+	}
+	p.metrics.purges.Inc()
+	p.log.Purge(purge)
+	if !o.Soft {
+		// Marked is enough to keep them from being served as current. Removed is what keeps them from
+		// emergencies as well.
+		for _, key := range keys {
+			_ = p.memory.Delete(ctx, key)
+		}
+	}
+	if p.shared != nil {
+		err := p.shared.Purge(ctx, purge)
+		if result.Shared = err == nil; err != nil {
+			p.logger.Warn("purge not shared yet, will be sent again", "err", err)
+		}
+	}
+	return result, nil
+}
+
+// resolve turns the order into what the log and the stores understand.
+func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) {
+	purge := cache.Purge{Soft: o.Soft}
+	s := p.state.Load()
+	if o.All {
+		purge.Dependencies = append(purge.Dependencies, cache.Everything)
+	}
+	for _, tag := range o.Tags {
+		purge.Dependencies = append(purge.Dependencies, cache.Tag(tag))
+	}
+	for _, name := range o.Rules {
+		if s.Config.Rules.Rule(name) == nil {
+			return purge, &OrderError{fmt.Sprintf("There is no rule %q; name it as the configuration does, method and path.", name)}
+		}
+		purge.Dependencies = append(purge.Dependencies, cache.Rule(name))
+	}
+	for _, table := range o.Tables {
+		if s.Database == nil {
+			return purge, &OrderError{fmt.Sprintf("The table %q is of no database: the configuration has none.", table)}
+		}
+		d, err := s.Database.TableDependency(ctx, table)
+		if err != nil {
+			return purge, &OrderError{fmt.Sprintf("The table %q is not known: either it does not exist or the database cannot be asked now.", table)}
+		}
+		purge.Dependencies = append(purge.Dependencies, d)
+	}
+	for _, prefix := range o.Prefixes {
+		for _, r := range s.Config.Rules.Rules() {
+			if mayBeginWith(r.Pattern.Text, prefix) {
+				purge.Dependencies = append(purge.Dependencies, cache.Rule(r.Name))
+			}
+		}
+	}
+	for _, url := range o.URLs {
+		prefix, err := p.keyPrefixOf(s, url)
+		if err != nil {
+			return purge, err
+		}
+		purge.KeyPrefixes = append(purge.KeyPrefixes, prefix)
+	}
+	return purge, nil
+}
+
+// keyPrefixOf returns what every key of the URL begins with.
+func (p *Proxy) keyPrefixOf(s *state, url string) ([]byte, error) {
+	path, query := splitTarget([]byte(url))
+	request := rules.Request{Method: "GET", Path: path, Query: query}
+	var match rules.Match
+	if s.Config.Rules.Match(request.Method, path, &match) != rules.Matched {
+		return nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", url)}
+	}
+	rule := match.Rule
+	if !rule.Stores() {
+		return nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, url)}
+	}
+	var input rules.Input
+	if err := rule.ReadInput(&request, &match, &input); err != nil {
+		return nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
+	}
+	return rule.AppendKeyOf(nil, &input), nil
+}
+
+// concerns reports whether the purge is about the response.
+func concerns(purge cache.Purge, key string, r *cache.StoredResponse) bool {
+	for _, prefix := range purge.KeyPrefixes {
+		if strings.HasPrefix(key, string(prefix)) {
+			return true
+		}
+	}
+	for _, d := range purge.Dependencies {
+		if d == cache.Everything || r.Standing != nil && slices.Contains(r.Standing.Dependencies(), d) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeginWith reports whether a path that the pattern matches may begin with the prefix.
+func mayBeginWith(pattern, prefix string) bool {
+	want := strings.Split(prefix, "/")
+	have := strings.Split(pattern, "/")
+	for i, segment := range want {
+		if i >= len(have) {
+			return false
+		}
+		switch last := i == len(want)-1; {
+		case have[i] == "**":
+			return true
+		case strings.HasPrefix(have[i], "{"):
+		case last && !strings.HasPrefix(have[i], segment), !last && have[i] != segment:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/valyala/fasthttp"
+
+	"forebay/cache"
+	"forebay/rules"
+	"forebay/upstream/postgres"
+)
+
+// write runs a rule that may change something. The database has applied the change to the log before it
+// returns, so its caller, and everyone after, reads it.
+func (p *Proxy) write(x *exchange) {
+	x.outcome = Outcome{Result: Write, Forward: ForwardMethod}
+	before := p.clock.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
+	defer cancel()
+	written, err := p.runWrite(ctx, x)
+	x.source += p.clock.Now().Sub(before)
+	if err != nil {
+		x.outcome.Result = failedOrRefused(err)
+		p.writeFailure(x, err)
+		return
+	}
+	if p.shared != nil && len(written.Change.Dependencies) > 0 {
+		p.shared.Change(written.Change)
+	}
+	r := written.Response
+	x.outcome.Status = r.Status
+	x.ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	p.deliver(x, r)
+}
+
+func (p *Proxy) runWrite(ctx context.Context, x *exchange) (postgres.Written, error) {
+	c := postgres.Call{Rule: x.route.rule, Input: &x.input, Format: x.format}
+	if x.route.rule.Batch != nil {
+		return x.state.Database.WriteBatch(ctx, c)
+	}
+	return x.state.Database.Write(ctx, c)
+}
+
+// failedOrRefused tells a source that had no answer from one that refused what it was asked.
+func failedOrRefused(err error) Result {
+	if problemOf(err).Status < fasthttp.StatusInternalServerError {
+		return Write
+	}
+	return Failed
+}
+
+// export streams a result of any size. Nothing of it is stored.
+func (p *Proxy) export(x *exchange) {
+	x.outcome = Outcome{Result: Bypass, Forward: ForwardBypass, Detail: "export"}
+	// The stream outlives this handler: what it reads must not be the request's.
+	c := postgres.Call{Rule: x.route.rule, Input: x.input.Clone(), Format: x.format}
+	before := p.clock.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
+	defer cancel()
+	e, err := x.state.Database.Export(ctx, c)
+	x.source += p.clock.Now().Sub(before)
+	if err != nil {
+		x.outcome.Result = Failed
+		p.writeFailure(x, err)
+		return
+	}
+	h := &x.ctx.Response.Header
+	x.ctx.SetStatusCode(fasthttp.StatusOK)
+	h.SetContentType(e.ContentType)
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAccept)
+	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
+	if e.Filename != "" {
+		h.Set(fasthttp.HeaderContentDisposition, `attachment; filename="`+e.Filename+`"`)
+	}
+	p.writeOutcome(x)
+	if x.request.Method == fasthttp.MethodHead {
+		_ = e.Close()
+		x.ctx.Response.SkipBody = true
+		return
+	}
+	// Closed by the server when the body was sent or could not be: that ends the query, too. An error of
+	// the stream ends the response without its last chunk, so nobody takes a part for the whole.
+	x.ctx.SetBodyStream(e, -1)
+}
+
+// chooseFormat returns the index of the form that the Accept field or a parameter asks for; -1: the
+// rule's own. A media range chooses nothing: who wants a stream says so by name.
+func chooseFormat(rule *rules.Rule, in *rules.Input, accept []byte) int {
+	formats := rule.Query.Formats
+	if len(accept) > 0 {
+		offered := make([]string, 0, len(formats))
+		for i := range formats {
+			if formats[i].Accept != "" {
+				offered = append(offered, formats[i].Accept)
+			}
+		}
+		if chosen := cache.ChooseMediaType(accept, offered); chosen != "" {
+			for i := range formats {
+				if formats[i].Accept == chosen {
+					return i
+				}
+			}
+		}
+	}
+	for i := range formats {
+		if n := formats[i].Param; n >= 0 && formats[i].Value == string(in.Arguments[n].Text) {
+			return i
+		}
+	}
+	return -1
+}
