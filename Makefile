@@ -37,6 +37,7 @@ test: go-version ## Run all tests against a private Postgres and Redis
 	@tools/need.sh postgres redis gcc
 	$(GO) build -o bin/withservers ./tools/withservers
 	bin/withservers $(GO) test $(TESTFLAGS) -timeout 12m $(PKGS)
+	$(GO) test -run 'Allocates' -count=1 ./cache/... ./proxy/... ./rules/...
 
 .PHONY: check
 check: go-version ## Everything that must hold before a commit, but the tests: format, vet, lint, shipped configurations

@@ -41,7 +41,7 @@ const (
 
 // String returns the value of the fwd parameter.
 func (f Forward) String() string {
-	return [...]string{"", "bypass", "method", "uri-miss", "stale"}[f]
+	return [...]string{"", "bypass", "method", "uri-miss", "vary-miss", "stale"}[f]
 }
 
 // Outcome is what became of a request. Written once, by the path; everything printed about the request

@@ -208,7 +208,8 @@ func (r *routeCompiler) keepsNothing() {
 			r.mistake(r.at(key), "%s; %s", why, advice)
 		}
 	}
-	if !rule.Writes() && e.TTL == nil && e.Kind == "" && e.Upstream == "" {
+	misspelt := r.settled(outer(r.at("route"))) // the unknown key may be what seems to be missing
+	if !rule.Writes() && e.TTL == nil && e.Kind == "" && e.Upstream == "" && !misspelt {
 		r.warn(r.at("route"), "it has neither kind nor ttl, so every request goes to the database; give it a kind, or say ttl: 0s")
 	}
 }

@@ -117,6 +117,7 @@ type scriptedOrigin struct {
 	response string     // raw, as sent
 	seen     []string   // raw request headers
 	held     chan struct{}
+	conns    []net.Conn
 }
 
 // originVerb tells an origin what to do.
@@ -196,6 +197,11 @@ func (o *scriptedOrigin) requests() string {
 func (o *scriptedOrigin) close() {
 	o.release()
 	_ = o.listener.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.conns {
+		_ = c.Close()
+	}
 }
 
 func (o *scriptedOrigin) serve() {
@@ -204,6 +210,9 @@ func (o *scriptedOrigin) serve() {
 		if err != nil {
 			return
 		}
+		o.mu.Lock()
+		o.conns = append(o.conns, conn)
+		o.mu.Unlock()
 		go o.answer(conn)
 	}
 }

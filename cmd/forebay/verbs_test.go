@@ -31,6 +31,7 @@ func verbs() map[string]verb {
 		"redis":     redisVerb,    // redis start|kill|freeze|thaw|flush
 		"sql":       sql,          // sql STATEMENT: on $DATABASE_URL, outside forebay
 		"session":   session,      // session NAME STATEMENT: on a connection that stays open
+		"blocked":   blocked,      // blocked N: waits until N sessions of $DATABASE_URL wait for a lock
 		"origin":    originVerb,   // origin NAME start|respond FILE|hold|release|seen N|await N|stop
 		"serve":     serve,        // serve NAME CONFIG [FLAG …]: forebay run; $NAME and $NAME_admin are its URLs
 		"signal":    signalVerb,   // signal NAME HUP|TERM|STOP|CONT
@@ -100,6 +101,20 @@ func session(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, err := conn.PgConn().Exec(ctx, strings.Join(args[1:], " ")).ReadAll()
 	ts.Check(err)
+}
+
+// blocked is the barrier that a statement has begun: it holds its snapshot and waits for a lock.
+func blocked(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	eventually(ts, func() (bool, string) {
+		var n string
+		err := conn.QueryRow(ctx, "select count(*)::text from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").Scan(&n)
+		ts.Check(err)
+		return n == args[0], n + " sessions wait for a lock"
+	})
 }
 
 func postgresVerb(ts *testscript.TestScript, _ bool, args []string) {

@@ -192,7 +192,8 @@ func (d *Database) Stats() PoolStats {
 	d.mu.Unlock()
 	stats := PoolStats{
 		Max: int(d.connect.MaxConns), Waiting: int(d.metrics.waiting.Load()),
-		Waits: d.metrics.waits.Get(), Timeouts: d.metrics.timeouts.Get()}
+		Waits: d.metrics.waits.Get(), Timeouts: d.metrics.timeouts.Get(),
+	}
 	if pool != nil {
 		stats.InUse = int(pool.Stat().AcquiredConns())
 	}

@@ -81,9 +81,10 @@ func see(relations []relation, looked look) sight {
 	var s sight
 	for _, r := range relations {
 		switch {
-		case r.oid >= firstUserOid && r.dependable():
+		case !r.dependable(): // an index of the catalogue goes with its table
+		case r.oid >= firstUserOid:
 			s.relations = append(s.relations, r)
-		case r.oid < firstUserOid && !(looked == atAll && slices.Contains(scansCatalogues, r.oid)):
+		case !(looked == atAll && slices.Contains(scansCatalogues, r.oid)):
 			s.catalogue = true
 		}
 	}

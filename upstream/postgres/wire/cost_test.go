@@ -11,11 +11,19 @@ import (
 // clientColumns are the 13 columns of a row as an API has it.
 func clientColumns() []Column {
 	return []Column{
-		{Name: "id", OID: uuidOID, Format: 1}, {Name: "name", OID: textOID}, {Name: "email", OID: varcharOID},
-		{Name: "status", OID: 20_000}, {Name: "phone", OID: textOID}, {Name: "created_at", OID: timestamptzOID, Format: 1},
-		{Name: "updated_at", OID: timestamptzOID, Format: 1}, {Name: "birthday", OID: dateOID, Format: 1},
-		{Name: "sessions", OID: int4OID}, {Name: "balance", OID: numericOID}, {Name: "active", OID: boolOID},
-		{Name: "settings", OID: jsonbOID}, {Name: "tags", OID: 1009},
+		{Name: "id", OID: uuidOID, Format: 1},
+		{Name: "name", OID: textOID},
+		{Name: "email", OID: varcharOID},
+		{Name: "status", OID: 20_000},
+		{Name: "phone", OID: textOID},
+		{Name: "created_at", OID: timestamptzOID, Format: 1},
+		{Name: "updated_at", OID: timestamptzOID, Format: 1},
+		{Name: "birthday", OID: dateOID, Format: 1},
+		{Name: "sessions", OID: int4OID},
+		{Name: "balance", OID: numericOID},
+		{Name: "active", OID: boolOID},
+		{Name: "settings", OID: jsonbOID},
+		{Name: "tags", OID: 1009},
 	}
 }
 

@@ -25,8 +25,11 @@ var fuzzTypes = Catalogue{
 
 func fuzzColumns() []Column {
 	columns := []Column{
-		{OID: uuidOID, Format: 1}, {OID: byteaOID, Format: 1}, {OID: dateOID, Format: 1},
-		{OID: timestampOID, Format: 1}, {OID: timestamptzOID, Format: 1},
+		{OID: uuidOID, Format: 1},
+		{OID: byteaOID, Format: 1},
+		{OID: dateOID, Format: 1},
+		{OID: timestampOID, Format: 1},
+		{OID: timestamptzOID, Format: 1},
 	}
 	for _, oid := range []uint32{
 		boolOID, int4OID, float8OID, numericOID, textOID, dateOID, timestampOID, timestamptzOID, byteaOID, uuidOID, inetOID,
