@@ -119,6 +119,10 @@ func (d *Database) renew(ctx context.Context, s *session, w work, cause error) e
 	return w(ctx, s)
 }
 
+// slowConnect is how long connecting may take before it is held against the database rather than against
+// a request that allows less time.
+const slowConnect = time.Second
+
 // acquire gets a connection within the time that the pool allows.
 func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	pool, err := d.open()
@@ -132,6 +136,7 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	defer d.metrics.waiting.Add(-1)
 	waitCtx, cancel := context.WithTimeout(ctx, d.cfg.AcquireTimeout)
 	defer cancel()
+	start := d.clock.Now()
 	conn, err := pool.Acquire(waitCtx)
 	if err == nil {
 		return conn, nil
@@ -142,6 +147,8 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 		return nil, &Error{Class: Canceled, Status: 499, Detail: "The request was given up.", Err: err}
 	case waitCtx.Err() == nil || errors.As(err, &connect):
 		return nil, unavailable(err)
+	case pool.Stat().AcquiredConns() == 0 && d.clock.Now().Sub(start) < min(d.cfg.ConnectTimeout, slowConnect):
+		return nil, &Error{Class: Deadline, Status: 504, Detail: "The database was not reached within the time that this route allows.", Err: err}
 	case pool.Stat().AcquiredConns() == 0:
 		return nil, unavailable(err) // nobody holds one: it is connecting that takes so long
 	}

@@ -1,0 +1,210 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"forebay/cache"
+)
+
+const discoverySchema = `
+create table plain (id int primary key, v text);
+create table other (id int primary key, v text);
+insert into plain select i, 'v' || i from generate_series(1, 10) i;
+insert into other select i, 'w' || i from generate_series(1, 10) i;
+
+create view looking as select p.id, o.v from plain p left join other o using (id);
+
+create table parted (id int, k int) partition by list (k);
+create table parted_1 partition of parted for values in (1);
+create table parted_2 partition of parted for values in (2) partition by list (id);
+create table parted_2_1 partition of parted_2 for values in (1);
+
+create table secured (id int primary key, owner text);
+create table grants (who text primary key);
+alter table secured enable row level security, force row level security;
+create policy seen on secured using (exists (select from grants where who = owner));
+
+create function caught(want int) returns text language plpgsql stable as $$
+declare found text;
+begin
+  select v into strict found from plain where id = want;
+  return found;
+exception when no_data_found then return 'nobody';
+end $$;
+
+create function branch(want int) returns text language plpgsql stable as $$
+begin
+  if want > 5 then return (select v from other where id = want); end if;
+  return (select v from plain where id = want);
+end $$;
+
+create function dynamic(name text) returns bigint language plpgsql stable as $$
+declare n bigint; begin execute format('select count(*) from %I', name) into n; return n; end $$;
+
+create function inlined(want int) returns text language sql stable as 'select v from other where id = want';
+create function folded() returns text language sql immutable as 'select v from other where id = 1';
+create function adds(a int, b int) returns int language sql immutable as 'select a + b';
+create function pure_adds(a int, b int) returns int language plpgsql immutable as 'begin return a + b; end';
+
+create materialized view kept as select count(*) from plain;
+create unlogged table scratch (id int primary key);
+create sequence numbers;
+create table parent (id int primary key); create table child () inherits (parent);
+create table big (id int, filler text) with (parallel_workers = 4); insert into big select i, repeat('x', 100) from generate_series(1, 20000) i; analyze big;
+`
+
+// discoveries are statements, what they depend on, and why not exactly, if so.
+var discoveries = map[string]struct {
+	query, tables, reason string
+	every                 bool
+}{
+	"plain":        {query: "select v from plain where id = 1", tables: "plain"},
+	"join":         {query: "select * from plain join other using (id)", tables: "other plain"},
+	"subquery":     {query: "select (select v from other where id = p.id) as v from plain p", tables: "other plain"},
+	"unreached":    {query: "select v from plain where false union all select v from other where false", tables: "other plain"},
+	"cte":          {query: "with o as (select * from other) select count(*) from plain", tables: "other plain"},
+	"no rows":      {query: "select v from plain where id = -1", tables: "plain"},
+	"view":         {query: "select * from looking", tables: "looking other plain"},
+	"partitioned":  {query: "select * from parted", tables: "parted parted_1 parted_2 parted_2_1"},
+	"inherited":    {query: "select * from parent", tables: "child parent"},
+	"now":          {query: "select now() - interval '1 day' < now() as b, v from plain", tables: "plain"},
+	"inlined":      {query: "select inlined(1) as v from plain limit 1", tables: "other plain", every: true},
+	"simple":       {query: "select adds(id, 1) as v from plain", tables: "plain"},
+	"caught":       {query: "select caught(1) as v", tables: "plain", every: true},
+	"caught none":  {query: "select caught(99) as v", tables: "plain", every: true},
+	"branch low":   {query: "select branch(1) as v", tables: "plain", every: true},
+	"branch high":  {query: "select branch(9) as v", tables: "other", every: true},
+	"dynamic":      {query: "select dynamic('other') as n", tables: "other", every: true},
+	"xml":          {query: "select query_to_xml('select * from other', true, true, '')::text as x", tables: "other", every: true},
+	"parallel":     {query: "select count(*) as n from big where filler <> 'y'", tables: "big"},
+	"folded":       {query: "select folded() as v", tables: "other", reason: "folded() is IMMUTABLE and may read tables"},
+	"random":       {query: "select random() as r from plain", tables: "plain", reason: "random() gives another result"},
+	"sequence":     {query: "select last_value from numbers", tables: "numbers", reason: "sequence numbers changes outside of transactions"},
+	"catalogue":    {query: "select count(*) as n from pg_class", reason: "the server's own catalogue"},
+	"materialized": {query: "select * from kept", tables: "kept", reason: "materialized view kept changes with its REFRESH only"},
+	"unlogged":     {query: "select * from scratch", tables: "scratch", reason: "unlogged table scratch leaves no trace"},
+}
+
+func TestDependenciesAreFound(t *testing.T) {
+	t.Parallel()
+	var routes strings.Builder
+	for name, c := range discoveries {
+		routes.WriteString("\n- route: GET /" + strings.ReplaceAll(name, " ", "-") + "\n  ttl: 60s\n  query: " + c.query)
+	}
+	database := newDatabase(t, server, discoverySchema)
+	for way, option := range bothWays {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			s := newSiteOn(t, database, routes.String(), option)
+			for name, c := range discoveries {
+				request := "GET /" + strings.ReplaceAll(name, " ", "-")
+				for round := range 3 { // found at first, and still known
+					f := s.fill(t, request)
+					if f.Refused != cache.Storable {
+						t.Errorf("%s, round %d: refused %q", name, round, f.Refused)
+					}
+					if got := s.tables(f); got != c.tables {
+						t.Errorf("%s, round %d: depends on %q; want %q", name, round, got, c.tables)
+					}
+				}
+				got := s.Classification(s.call(t, request, "").Rule)
+				if got.EveryFill != c.every && c.reason == "" || !strings.Contains(got.Reason, c.reason) || c.reason == "" && !got.Exact {
+					t.Errorf("%s is judged %+v; want every fill %t, reason %q", name, got, c.every, c.reason)
+				}
+			}
+		})
+	}
+}
+
+// What row security looks at decides what is read, so it is depended on, too.
+func TestPoliciesAreDependedOn(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, server, discoverySchema)
+	s := newSiteOn(t, as(t, database, "grant select on secured, grants to %s"), `
+- route: GET /secured
+  ttl: 60s
+  query: select id from secured
+`)
+	for range 3 {
+		if got := s.tables(s.fill(t, "GET /secured")); got != "grants secured" {
+			t.Errorf("depends on %q; want grants secured", got)
+		}
+	}
+}
+
+// A rule of SQL alone is looked at once per catalogue state: a view that is replaced by one of another
+// table is another state, and what was stored under the old set is outdated.
+func TestReplacedViewIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, discoverySchema, `
+- route: GET /looking
+  ttl: 60s
+  query: select v from looking where id = 1
+`)
+	s.watch(t)
+	s.fill(t, "GET /looking")
+	old := s.fill(t, "GET /looking")
+	standing := s.stand(old)
+	if got := s.tables(old); got != "looking other plain" {
+		t.Fatalf("depends on %q", got)
+	}
+	s.exec(t, "create or replace view looking as select id, v from plain")
+	eventually(t, "the change of the catalogue outdates", func() bool { return standing.Check() == cache.Outdated })
+	f := s.fill(t, "GET /looking")
+	if got := string(f.Response.Body); s.tables(f) != "looking plain" || !strings.Contains(got, "v1") {
+		t.Errorf("answers %s and depends on %q; want v1 of looking plain", got, s.tables(f))
+	}
+}
+
+// A table renamed into the place of another is another table, and a row put into it has to be seen.
+func TestRenameSwapOutdates(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, discoverySchema, `
+- route: GET /plain
+  ttl: 60s
+  query: select v from plain where id = 1
+  rows: value
+`)
+	s.watch(t)
+	s.fill(t, "GET /plain")
+	standing := s.stand(s.fill(t, "GET /plain"))
+	s.exec(t, "begin; alter table plain rename to plain_old; alter table other rename to plain; commit")
+	eventually(t, "the swap outdates", func() bool { return standing.Check() == cache.Outdated })
+	if got := s.body(t, "GET /plain"); got != `"w1"` {
+		t.Errorf("answers %s; want the other table's row", got)
+	}
+}
+
+// as returns the URL of a database for a role of its own, which the script gives its rights to.
+func as(t testing.TB, database, script string) string {
+	t.Helper()
+	role := fmt.Sprintf("forebay_role_%d_%d", os.Getpid(), rand.Uint32())
+	execOn(t, database, "create role "+role+" login; "+fmt.Sprintf(script, role))
+	t.Cleanup(func() { execOn(t, database, "drop owned by "+role+"; drop role "+role) })
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(role)
+	return u.String()
+}
+
+// watch has the site watch its catalogue until the test ends.
+func (s *site) watch(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,286 @@
+package postgres_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"forebay/bench/private"
+	"forebay/cache"
+	"forebay/rules"
+	"forebay/upstream/postgres"
+)
+
+// patience bounds every wait of a test.
+const patience = 20 * time.Second
+
+// server is the URL of a superuser's database on the tests' server; set by TestMain, then left alone.
+var server string
+
+func TestMain(m *testing.M) {
+	url, stop, err := private.DatabaseURL(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	server = url
+	code := m.Run()
+	stop()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// site is a database of its own with a schema, and a Database under test in front of it that has routes.
+type site struct {
+	*postgres.Database
+	url      string // of the database, as a superuser
+	log      *cache.ChangeLog
+	rules    *rules.Set
+	config   postgres.Config
+	metrics  *metrics.Set
+	observed chan postgres.Observation
+}
+
+// newSite makes one. The routes are written as in a configuration file, under routes:.
+func newSite(t testing.TB, schema, routes string, options ...func(*postgres.Config)) *site {
+	t.Helper()
+	return newSiteOn(t, newDatabase(t, server, schema), routes, options...)
+}
+
+// newSiteOn is newSite on a database that is there.
+func newSiteOn(t testing.TB, database, routes string, options ...func(*postgres.Config)) *site {
+	t.Helper()
+	s := newUnstarted(t, database, routes, options...)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func newUnstarted(t testing.TB, database, routes string, options ...func(*postgres.Config)) *site {
+	t.Helper()
+	text := "postgres: {url: \"" + database + "\"}\nroutes:\n" + indent(routes)
+	config, err := rules.Parse("forebay.yaml", []byte(text), os.DirFS("testdata"), nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	s := &site{
+		url: database, log: cache.NewChangeLog("test"), rules: config.Rules, config: postgres.ConfigOf(config.Postgres),
+		metrics: metrics.NewSet(), observed: make(chan postgres.Observation, 10000),
+	}
+	s.config.Retry.Base = time.Millisecond
+	for _, option := range options {
+		option(&s.config)
+	}
+	s.Database, err = postgres.New(s.config, postgres.Deps{
+		Log: s.log, Clock: cache.NewClock(time.Now()), Logger: slog.New(slog.DiscardHandler), Metrics: s.metrics,
+		Observe: func(o postgres.Observation) {
+			select {
+			case s.observed <- o:
+			default:
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") + "\n"
+}
+
+// newDatabase makes a database with a schema on the server; it ends with the test.
+func newDatabase(t testing.TB, server, schema string) string {
+	t.Helper()
+	name := fmt.Sprintf("forebay_postgres_%d_%d", os.Getpid(), rand.Uint32())
+	execOn(t, server, "create database "+name+" template template0 encoding 'UTF8'")
+	t.Cleanup(func() { execOn(t, server, "drop database "+name+" with (force)") })
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	execOn(t, u.String(), schema)
+	return u.String()
+}
+
+// connect opens a connection of somebody else to a database.
+func connect(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(ctx) })
+	return conn
+}
+
+// execOn runs a script on a connection of its own.
+func execOn(t testing.TB, url, script string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	exec(t, conn, script)
+}
+
+func exec(t testing.TB, conn *pgx.Conn, script string) {
+	t.Helper()
+	if _, err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), script).ReadAll(); err != nil {
+		t.Fatalf("%v\n%s", err, script)
+	}
+}
+
+// one returns the only value that a query by somebody else gives, as text.
+func one(t testing.TB, conn *pgx.Conn, query string) string {
+	t.Helper()
+	var text string
+	if err := conn.QueryRow(context.WithoutCancel(t.Context()), "select ("+query+")::text").Scan(&text); err != nil {
+		t.Fatalf("%v\n%s", err, query)
+	}
+	return text
+}
+
+// exec has somebody else run a script on the site's database.
+func (s *site) exec(t testing.TB, script string) {
+	t.Helper()
+	execOn(t, s.url, script)
+}
+
+// one asks the site's database as somebody else.
+func (s *site) one(t testing.TB, query string) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	return one(t, conn, query)
+}
+
+// call makes the call that a request is: "GET /clients?id=1", and its body.
+func (s *site) call(t testing.TB, request, body string) postgres.Call {
+	t.Helper()
+	method, target, _ := strings.Cut(request, " ")
+	path, query, _ := strings.Cut(target, "?")
+	req := &rules.Request{
+		Method: method, Path: []byte(path), Query: []byte(query), Body: []byte(body),
+		ContentType: []byte("application/json"), Header: func(string) [][]byte { return nil },
+	}
+	var m rules.Match
+	if s.rules.Match(method, req.Path, &m) != rules.Matched {
+		t.Fatalf("no route for %s", request)
+	}
+	in := new(rules.Input)
+	if err := m.Rule.ReadInput(req, &m, in); err != nil {
+		t.Fatalf("%s: %v", request, err)
+	}
+	return postgres.Call{Rule: m.Rule, Input: in, Format: -1}
+}
+
+// fill runs a read that is expected to succeed.
+func (s *site) fill(t testing.TB, request string) cache.Fill {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	f, err := s.Fill(ctx, s.call(t, request, ""))
+	if err != nil {
+		t.Fatalf("%s: %v", request, err)
+	}
+	return f
+}
+
+// body runs a read and returns its body.
+func (s *site) body(t testing.TB, request string) string {
+	t.Helper()
+	return string(s.fill(t, request).Response.Body)
+}
+
+// write runs a write that is expected to succeed.
+func (s *site) write(t testing.TB, request, body string) postgres.Written {
+	t.Helper()
+	w, err := s.tryWrite(t, request, body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", request, body, err)
+	}
+	return w
+}
+
+func (s *site) tryWrite(t testing.TB, request, body string) (postgres.Written, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	call := s.call(t, request, body)
+	if call.Rule.Batch != nil {
+		return s.WriteBatch(ctx, call)
+	}
+	return s.Write(ctx, call)
+}
+
+// stand ties a fill to the log, as the proxy does when it stores a response.
+func (s *site) stand(f cache.Fill) *cache.Standing {
+	return s.log.Stand([]byte("key"), f.Asked, f.Snapshot, append(f.Dependencies, cache.Rule(f.Response.Rule)))
+}
+
+// tables returns what a fill depends on, by name.
+func (s *site) tables(f cache.Fill) string {
+	var list []string
+	for _, d := range f.Dependencies {
+		if name := s.TableName(d); name != "" {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+// failure returns the error as this package's, of which there must be one.
+func failure(t testing.TB, err error) *postgres.Error {
+	t.Helper()
+	e, ok := err.(*postgres.Error)
+	if !ok {
+		t.Fatalf("error is %T (%v); want *postgres.Error", err, err)
+	}
+	return e
+}
+
+// object reads a JSON text.
+func object(t testing.TB, text []byte) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return v
+}
+
+// eventually waits until what is true becomes true, asking again and again.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+		time.Sleep(2 * time.Millisecond) // a poll of another process, bounded by the deadline
+	}
+}
