@@ -66,7 +66,7 @@ func (p *Pattern) add(part string) error {
 		return fmt.Errorf("segment %q has a *; want {name} for one segment or /** for the rest", part)
 	}
 	if strings.ContainsAny(part, "?#") {
-		return fmt.Errorf("segment %q has a ? or #; parameters of the query string go under params:", part)
+		return fmt.Errorf("segment %q has a ? or #; parameters of the query string go under params", part)
 	}
 	literal, ok := appendPathDecoded(nil, []byte(part))
 	if !ok {

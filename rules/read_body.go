@@ -238,7 +238,7 @@ func (p *Param) appendFromJSON(dst, value []byte) ([]byte, *fault) {
 }
 
 func (p *Param) appendFromNumber(dst, value []byte) ([]byte, *fault) {
-	if p.Type == Number || bytes.IndexAny(value, ".eE") < 0 {
+	if p.Type == Number || !bytes.ContainsAny(value, ".eE") {
 		return p.appendScalar(dst, value)
 	}
 	whole, ok := appendNumber(nil, value)

@@ -210,10 +210,9 @@ func (f *fixture) outcomes(o outcome) string {
 
 // front is a server that passes everything to the Origin, configured as the product's server is.
 type front struct {
-	t     *testing.T
-	addr  string
-	errs  chan error
-	limit int
+	t    *testing.T
+	addr string
+	errs chan error
 }
 
 func newFront(t *testing.T, o *Origin, change func(*Passage)) *front {
