@@ -14,9 +14,9 @@ import (
 // has it; only a line of one NULL is "", too, since readers skip empty lines.
 //
 // Cells of text that a spreadsheet would run as a formula get an apostrophe in front: those that begin
-// with =, @, a tab or a carriage return, and those that begin with + or - not followed by digits only.
-// So +491234 and -5 stay what they are, and cells of numbers, dates and other types whose vocabulary is
-// fixed are never touched.
+// with =, @, a tab or a carriage return, and those that begin with + or - and are neither a number nor a
+// phone number. So -5, +491234 and +1 (245) 555-0158 stay what they are, and cells of numbers, dates and
+// other types whose vocabulary is fixed are never touched.
 func (e *Encoder) AppendCSV(dst []byte, columns []int, row [][]byte) ([]byte, error) {
 	if len(row) != len(e.columns) {
 		return dst, fmt.Errorf("read row of %d values for %d columns: %w", len(row), len(e.columns), ErrMismatch)
@@ -123,9 +123,35 @@ func isFormula(text []byte) bool {
 	case '=', '@', '\t', '\r':
 		return true
 	case '+', '-':
-		n := digits(text[1:])
-		return n == 0 || n < len(text)-1
+		return !isDecimal(text[1:]) && !isPhone(text)
 	default:
 		return false
 	}
+}
+
+// isDecimal says whether the text is digits, with a decimal point among them or none.
+func isDecimal(text []byte) bool {
+	whole, fraction, point := bytes.Cut(text, []byte{'.'})
+	if point && digits(fraction) != len(fraction) {
+		return false
+	}
+	return len(whole)+len(fraction) > 0 && digits(whole) == len(whole)
+}
+
+// isPhone says whether the text is a phone number in international form: + and 7 to 15 digits (E.164) with
+// the marks that people put between them. No spreadsheet finds a function or a cell in it.
+func isPhone(text []byte) bool {
+	if text[0] != '+' {
+		return false
+	}
+	n := 0
+	for _, c := range text[1:] {
+		switch {
+		case '0' <= c && c <= '9':
+			n++
+		case bytes.IndexByte([]byte(" ()-./"), c) < 0:
+			return false
+		}
+	}
+	return 7 <= n && n <= 15
 }
