@@ -15,27 +15,6 @@ type Position uint64
 // milliseconds in the upper 42 bits and its sequence number in the lower 22. Zero is before everything.
 type SharedPosition uint64
 
-// Change is a transaction that touched dependencies. It may be applied before its commit is visible,
-// or before it is known whether it commits: a mark too many is a refill.
-type Change struct {
-	// Xid is top-level and 64-bit. 0 is one that is not known, or not comparable with this log's: all that
-	// was asked for before the change was applied is outdated by it, and nothing that was asked for after.
-	Xid          uint64
-	Dependencies []Dependency
-
-	// Visible says that every snapshot asked for from now on sees the transaction, because its COMMIT was
-	// acknowledged. Leave it unset in doubt: then only a snapshot can show that the change was seen.
-	Visible bool
-}
-
-// Purge is an operator's word that stored responses must not be served any more.
-type Purge struct {
-	Dependencies []Dependency   // every response that depends on one of them
-	KeyPrefixes  [][]byte       // every response whose key begins with one of them
-	Soft         bool           // expired rather than outdated: stale-while-revalidate may still serve it
-	At           SharedPosition // its place in the shared log; 0 for a purge that is not there (yet)
-}
-
 const (
 	maxNodes = 1 << 16 // dependencies told apart before the rest share one node
 
@@ -46,14 +25,19 @@ const (
 // ChangeLog is what this process knows of changes and purges. The two doors meet here: changes mark
 // its nodes, lookups compare with them. Safe for concurrent use; nothing in it blocks on I/O.
 type ChangeLog struct {
-	position atomic.Uint64 // of the newest complete mark
+	position atomic.Uint64 // of the newest complete mark or settlement
+	marked   atomic.Uint64 // of the newest complete mark: what lookups compare with
+	began    atomic.Uint64 // position of the epoch's beginning
 	epoch    atomic.Pointer[string]
 	settled  atomic.Pointer[settlement]
+	feed     atomic.Pointer[Feed]
+	asOf     atomic.Int64
 	keys     keyPurges
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
 	nodes    map[Dependency]*node
 	overflow *node // stands for every dependency beyond maxNodes
+	rows     rows
 }
 
 // settlement says that whoever asks for a snapshot from at on sees all that snapshot saw. Immutable.
@@ -65,9 +49,10 @@ type settlement struct {
 // NewChangeLog makes an empty log. Epoch names the only process, server and timeline whose xids and
 // positions may be compared with its own.
 func NewChangeLog(epoch string) *ChangeLog {
-	l := &ChangeLog{nodes: make(map[Dependency]*node), overflow: new(node)}
+	l := &ChangeLog{nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows()}
 	l.epoch.Store(&epoch)
 	l.settled.Store(new(settlement))
+	l.feed.Store(&Feed{Mode: FeedOff, Live: true})
 	return l
 }
 
@@ -91,21 +76,24 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 	at := l.next()
 	all := l.node(Everything)
 	all.purge(at, false)
-	l.position.Store(uint64(at))
+	l.began.Store(uint64(at))
+	l.publish(at)
 	l.epoch.Store(&epoch)
 	l.settled.Store(new(settlement))
 	for _, n := range l.nodes {
 		n.forget()
 	}
 	l.overflow.forget()
+	l.rows = newRows() // who holds a row's old node was asked for before, and is purged
 }
 
-// Commit marks the change on what it touched. When it returns, every lookup judges by it.
+// Commit marks the change on what it touched. When it returns, every lookup judges by it. It costs the same
+// for each dependency of the change, however many responses hang on it.
 func (l *ChangeLog) Commit(c Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, settled := l.next(), l.settled.Load()
-	m := mark{at: at, xid: c.Xid}
+	m := mark{at: at, xid: c.Xid, lsn: c.LSN, applied: c.Applied, touched: c.Touched}
 	if c.Xid == 0 {
 		m.xid = unknownXid
 	}
@@ -113,9 +101,13 @@ func (l *ChangeLog) Commit(c Change) {
 		m.visible = at
 	}
 	for _, d := range c.Dependencies {
-		l.node(d).mark(m, settled)
+		if oid, ok := d.rowOid(); ok {
+			l.rows.mark(d, oid, &m, settled)
+		} else {
+			l.node(d).mark(m, marksPerNode, settled)
+		}
 	}
-	l.position.Store(uint64(at)) // last: a lookup that sees this position sees the marks
+	l.publish(at)
 }
 
 // Settle says that the snapshot was taken on the primary before now. Whatever it saw is seen by all who
@@ -136,12 +128,25 @@ func (l *ChangeLog) Purge(p Purge) {
 	defer l.mu.Unlock()
 	at := l.next()
 	for _, d := range p.Dependencies {
-		l.node(d).purge(at, p.Soft)
+		l.purge(at, d, p.Soft)
 	}
 	for _, prefix := range p.KeyPrefixes {
 		l.keys.purge(at, string(prefix), p.Soft)
 	}
-	l.position.Store(uint64(at))
+	l.publish(at)
+}
+
+// purge marks the purge of one dependency. Rows are purged by the whole of their relation, for the node of
+// a row is there only while it is held. Called with mu held for writing.
+func (l *ChangeLog) purge(at Position, d Dependency, soft bool) {
+	if oid, ok := d.rowOid(); ok {
+		l.node(Whole(oid)).purge(at, soft)
+		return
+	}
+	l.node(d).purge(at, soft)
+	if oid, ok := d.Oid(); ok {
+		l.node(Whole(oid)).purge(at, soft)
+	}
 }
 
 // Stand ties a response to its dependencies, and judges it for the first time. Asked is the log's
@@ -158,7 +163,7 @@ func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, depende
 	s := &Standing{log: l, key: string(key), asked: asked, snapshot: snapshot, dependencies: dependencies}
 	s.nodes = l.nodesOf(dependencies)
 	s.epoch = l.epoch.Load() // before it is judged: see NewEpoch
-	s.verify(l.position.Load())
+	s.verify(l.marked.Load())
 	return s
 }
 
@@ -167,7 +172,7 @@ func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
 	nodes := make([]*node, 0, len(dependencies)+1)
 	l.mu.RLock()
 	for _, d := range dependencies {
-		if n := l.nodes[d]; n != nil {
+		if n := l.held(d); n != nil {
 			nodes = append(nodes, n)
 		}
 	}
@@ -182,9 +187,32 @@ func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
 	defer l.mu.Unlock()
 	nodes = nodes[:0]
 	for _, d := range dependencies {
-		nodes = append(nodes, l.node(d))
+		nodes = append(nodes, l.hold(d))
 	}
 	return append(nodes, l.node(Everything))
+}
+
+// held returns the dependency's node, if it is there. Called with mu held.
+func (l *ChangeLog) held(d Dependency) *node {
+	if _, ok := d.rowOid(); ok {
+		return l.rows.held(d)
+	}
+	return l.nodes[d]
+}
+
+// hold returns the dependency's node, making it if need be. Called with mu held for writing.
+func (l *ChangeLog) hold(d Dependency) *node {
+	if oid, ok := d.rowOid(); ok {
+		return l.rows.hold(d, oid)
+	}
+	return l.node(d)
+}
+
+// publish moves the log's end to a mark. Last: a lookup that sees this position sees the marks. Called with
+// mu held for writing.
+func (l *ChangeLog) publish(at Position) {
+	l.position.Store(uint64(at))
+	l.marked.Store(uint64(at))
 }
 
 // next returns the position of a mark to come. Called with mu held for writing.

@@ -161,20 +161,21 @@ func TestForgottenChangesOutdateOnlyWhoMayNotHaveSeenThem(t *testing.T) {
 	t.Parallel()
 	l := cache.NewChangeLog("e")
 	old := stand(l, 0, at(100))
-	looked := stand(l, 0, cache.Snapshot{Xmin: 90, Xmax: 1000, Xip: []uint64{90}}) // a long writer holds xmin back
-	for xid := uint64(100); xid < 300; xid++ {
+	looked := stand(l, 0, cache.Snapshot{Xmin: 90, Xmax: 10_000, Xip: []uint64{90}}) // a long writer holds xmin back
+	for xid := uint64(100); xid < 2200; xid++ {
 		commit(l, xid, true)
 		check(t, looked, cache.Current)
 	}
 	check(t, old, cache.Outdated)
-	check(t, stand(l, 0, at(1000)), cache.Current)
-	check(t, stand(l, l.Position(), cache.Snapshot{Xmin: 90, Xmax: 300, Xip: []uint64{90}}), cache.Current)
-	check(t, stand(l, l.Position()-150, cache.Snapshot{Xmin: 90, Xmax: 300, Xip: []uint64{90}}), cache.Outdated) // a refill, never a guess
-	check(t, stand(l, l.Position()-1, at(299)), cache.Outdated)
-	// The newest that is forgotten is 235, applied at 136: who asked at 135 may lack it, who asked at 136 may not.
-	all := cache.Snapshot{Xmin: 235, Xmax: 1000, Xip: []uint64{235}}
-	check(t, stand(l, 135, all), cache.Outdated)
-	check(t, stand(l, 136, all), cache.Current)
+	check(t, stand(l, 0, at(10_000)), cache.Current)
+	check(t, stand(l, l.Position(), cache.Snapshot{Xmin: 90, Xmax: 2200, Xip: []uint64{90}}), cache.Current)
+	check(t, stand(l, l.Position()-1100, cache.Snapshot{Xmin: 90, Xmax: 2200, Xip: []uint64{90}}), cache.Outdated) // a refill, never a guess
+	check(t, stand(l, l.Position()-1, at(2199)), cache.Outdated)
+	// Room was made at the 1025th change and at the 1793rd, each time of the oldest 768, the last of which were
+	// 867 and 1635. The latter was applied at 1536: who asked at 1535 may lack it, who asked at 1536 may not.
+	all := cache.Snapshot{Xmin: 1635, Xmax: 10_000, Xip: []uint64{1635}}
+	check(t, stand(l, 1535, all), cache.Outdated)
+	check(t, stand(l, 1536, all), cache.Current)
 }
 
 func TestForgottenChangesInDoubtAreSettledByAHeartbeat(t *testing.T) {
@@ -183,23 +184,23 @@ func TestForgottenChangesInDoubtAreSettledByAHeartbeat(t *testing.T) {
 	longWriter := func(xmax uint64) cache.Snapshot {
 		return cache.Snapshot{Xmin: 150, Xmax: xmax, Xip: []uint64{150}}
 	}
-	for xid := uint64(100); xid < 300; xid++ {
+	for xid := uint64(100); xid < 2200; xid++ {
 		if xid != 150 {
 			commit(l, xid, false)
 		}
 	}
 	beforeBeat := l.Position()
-	check(t, stand(l, beforeBeat, longWriter(300)), cache.Outdated) // 150 may be one of the forgotten
-	check(t, stand(l, beforeBeat, at(300)), cache.Current)
-	l.Settle(longWriter(300))
-	check(t, stand(l, l.Position(), at(300)), cache.Current)
-	for xid := uint64(300); xid < 400; xid++ {
+	check(t, stand(l, beforeBeat, longWriter(2200)), cache.Outdated) // 150 may be one of the forgotten
+	check(t, stand(l, beforeBeat, at(2200)), cache.Current)
+	l.Settle(longWriter(2200))
+	check(t, stand(l, l.Position(), at(2200)), cache.Current)
+	for xid := uint64(2200); xid < 3300; xid++ {
 		commit(l, xid, false)
 	}
-	l.Settle(at(400)) // the long writer ended
+	l.Settle(at(3300)) // the long writer ended
 	check(t, stand(l, l.Position(), cache.Snapshot{}), cache.Current)
 	check(t, stand(l, l.Position()-1, cache.Snapshot{}), cache.Outdated)
-	check(t, stand(l, l.Position()-1, longWriter(400)), cache.Outdated)
+	check(t, stand(l, l.Position()-1, longWriter(3300)), cache.Outdated)
 }
 
 func TestAHeartbeatSaysNothingOfWhoAskedBeforeIt(t *testing.T) {

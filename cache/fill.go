@@ -35,6 +35,10 @@ const (
 	RefusedOutdated Refusal = "outdated"
 	// RefusedSnapshot : the source could not say, or not reliably, what its body saw or depends on.
 	RefusedSnapshot Refusal = "no-snapshot"
+	// RefusedAdmission : changes that the fill did not see may have come before the feed of changes began.
+	RefusedAdmission Refusal = "admission"
+	// RefusedFeed : the feed of changes is lost, or does not bring those of a relation that the body read.
+	RefusedFeed Refusal = "feed"
 	// RefusedIncomplete : the body may have been cut short.
 	RefusedIncomplete Refusal = "incomplete"
 )

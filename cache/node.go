@@ -1,122 +1,52 @@
 package cache
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-const marksPerNode = 64 // changes remembered one by one before the floor rises
-
-// node is what the log knows of one dependency: purges, changes one by one, and floors for the changes
-// that it no longer remembers. Safe for concurrent use.
+// node is what the log knows of one dependency: changes and purges. There may be a million, nearly all of
+// them untouched: so it is small until something happens. Safe for concurrent use.
 type node struct {
 	marked atomic.Uint64 // position of the newest mark of any kind; read without the lock
 
-	mu         sync.Mutex // guards all below
-	marks      []mark     // oldest first, at most marksPerNode
-	forgotten  floor
-	doubtful   doubt
+	mu     sync.Mutex // guards all below
+	events *events    // nil: nothing happened yet
+}
+
+// events are what happened to a dependency.
+type events struct {
+	history
 	purged     Position // responses asked for before it are outdated
 	softPurged Position // responses asked for before it are expired
 }
 
-// mark is one change to the dependency.
-type mark struct {
-	at      Position
-	xid     uint64
-	visible Position // who asked from here on saw it; 0: only snapshots tell
-}
-
-// floor stands for forgotten changes that all who asked from some position on have seen.
-type floor struct {
-	at   Position // of the newest of them: who was judged up to here was judged by all of them
-	xid  uint64   // the greatest of them
-	from Position // who asked from here on saw them
-}
-
-// doubt stands for forgotten changes of which it was not known that they are visible to everybody.
-type doubt struct {
-	at       Position
-	min, max uint64 // xids; max 0: there are none
+// happened returns the node's events. Called with mu held.
+func (n *node) happened() *events {
+	if n.events == nil {
+		n.events = new(events)
+	}
+	return n.events
 }
 
 // mark remembers the change. Called with the log's lock held for writing.
-func (n *node) mark(m mark, settled *settlement) {
+func (n *node) mark(m mark, limit int, settled *settlement) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.again(&m) {
-		return
+	if n.happened().add(m, limit, settled) {
+		n.marked.Store(uint64(m.at))
 	}
-	if len(n.marks) == marksPerNode {
-		n.makeRoom(settled)
-	}
-	n.marks = append(n.marks, m)
-	n.marked.Store(uint64(m.at))
-}
-
-// again reports whether the transaction was marked before and there is nothing new in this mark of it:
-// a write is applied by whoever made it, and then comes in with the stream. Unknown transactions are all
-// the same one, of which the newest mark says everything: its older mark makes way.
-func (n *node) again(m *mark) bool {
-	i := slices.IndexFunc(n.marks, func(old mark) bool { return old.xid == m.xid })
-	switch {
-	case i < 0:
-		return false
-	case m.xid == unknownXid:
-		n.marks = slices.Delete(n.marks, i, i+1)
-		return false
-	}
-	if old := &n.marks[i]; old.visible == 0 {
-		old.visible = m.visible
-	}
-	return true
-}
-
-// makeRoom forgets a mark: the oldest that everybody who asks now has seen, or else the oldest.
-func (n *node) makeRoom(settled *settlement) {
-	if n.doubtful.max != 0 && settled.snapshot.seesAll(n.doubtful.min, n.doubtful.max) {
-		n.forgotten.raise(n.doubtful.at, n.doubtful.max, settled.at)
-		n.doubtful = doubt{}
-	}
-	for i, m := range n.marks {
-		if from := m.seenFrom(settled); from != 0 {
-			n.forgotten.raise(m.at, m.xid, from)
-			n.marks = slices.Delete(n.marks, i, i+1)
-			return
-		}
-	}
-	n.doubtful.add(n.marks[0])
-	n.marks = slices.Delete(n.marks, 0, 1)
-}
-
-// seenFrom returns the position from which on all who asked have seen the change; 0: not known.
-func (m mark) seenFrom(settled *settlement) Position {
-	if m.visible == 0 && settled.snapshot.Sees(m.xid) {
-		return settled.at
-	}
-	return m.visible
-}
-
-func (f *floor) raise(at Position, xid uint64, from Position) {
-	f.at, f.xid, f.from = max(f.at, at), max(f.xid, xid), max(f.from, from)
-}
-
-func (d *doubt) add(m mark) {
-	if d.max == 0 {
-		d.min = m.xid
-	}
-	d.at, d.min, d.max = max(d.at, m.at), min(d.min, m.xid), max(d.max, m.xid)
 }
 
 // purge notes that what was asked for before at is not wanted. Called with the log's lock held.
 func (n *node) purge(at Position, soft bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	e := n.happened()
 	if soft {
-		n.softPurged = at
+		e.softPurged = at
 	} else {
-		n.purged = at
+		e.purged = at
 	}
 	n.marked.Store(uint64(at))
 }
@@ -125,7 +55,9 @@ func (n *node) purge(at Position, soft bool) {
 func (n *node) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.marks, n.forgotten, n.doubtful = nil, floor{}, doubt{}
+	if n.events != nil {
+		n.events.history = history{}
+	}
 }
 
 // judge looks at what happened to the dependency after verified.
@@ -133,24 +65,49 @@ func (n *node) judge(s *Standing, verified Position) Verdict {
 	settled := s.log.settled.Load()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s.asked < n.purged {
+	e := n.events
+	switch {
+	case e == nil:
+		return Current
+	case s.asked < e.purged, e.forgotten.at > verified && !s.sawForgotten(&e.forgotten), e.doubtful.at > verified && !s.sawDoubtful(&e.doubtful, settled):
 		return Outdated
 	}
-	if f := n.forgotten; f.at > verified && s.asked < f.from && s.snapshot.Xmin <= f.xid {
-		return Outdated
-	}
-	if d := n.doubtful; d.max != 0 && d.at > verified && !s.sawAll(d.min, d.max, settled) {
-		return Outdated
-	}
-	for i := len(n.marks) - 1; i >= 0 && n.marks[i].at > verified; i-- {
-		if m := n.marks[i]; !s.snapshot.Sees(m.xid) {
-			if from := m.seenFrom(settled); from == 0 || s.asked < from {
-				return Outdated
-			}
+	for i := len(e.marks) - 1; i >= 0 && e.marks[i].at > verified; i-- {
+		if !s.saw(&e.marks[i], settled) {
+			return Outdated
 		}
 	}
-	if s.asked < n.softPurged {
+	if s.asked < e.softPurged {
 		return Softened
 	}
 	return Current
+}
+
+// cause returns what of the dependency's events outdates the response, the oldest of several, and where in
+// the log it is; nil: nothing.
+func (n *node) cause(s *Standing, verified Position) (Position, *Cause) {
+	settled := s.log.settled.Load()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.events
+	switch {
+	case e == nil:
+		return 0, nil
+	case s.asked < e.purged:
+		return e.purged, &Cause{Reason: ReasonPurge}
+	case e.forgotten.at > verified && !s.sawForgotten(&e.forgotten):
+		return e.forgotten.at, &Cause{Reason: ReasonForgotten}
+	case e.doubtful.at > verified && !s.sawDoubtful(&e.doubtful, settled):
+		return e.doubtful.at, &Cause{Reason: ReasonForgotten}
+	}
+	for i := range e.marks {
+		if m := &e.marks[i]; m.at > verified && !s.saw(m, settled) {
+			c := &Cause{Reason: ReasonChange, Xid: m.xid, LSN: m.lsn, Applied: m.applied, Touched: m.touched}
+			if c.Xid == unknownXid {
+				c.Xid = 0
+			}
+			return m.at, c
+		}
+	}
+	return 0, nil
 }

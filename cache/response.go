@@ -152,7 +152,7 @@ func (r *StoredResponse) Encoding(coding string) *Encoding {
 // Size returns the bytes that the response occupies in memory, near enough to bound a store by them:
 // bodies, fields and the structures that hold them, without the key.
 func (r *StoredResponse) Size() int {
-	const structs = 352 + 144 // StoredResponse and Standing as the allocator rounds them up
+	const structs = 352 + 176 // StoredResponse and Standing as the allocator rounds them up
 	n := structs + len(r.Body) + len(r.ContentType) + len(r.ETag) + len(r.Rule)
 	for _, f := range r.Header {
 		n += 48 + len(f.Name) + len(f.Value)

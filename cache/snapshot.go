@@ -15,6 +15,11 @@ type Snapshot struct {
 	Xmin uint64
 	Xmax uint64
 	Xip  []uint64 // ascending; the transactions still running when the snapshot was taken
+
+	// Replayed is of a snapshot taken on a standby: the WAL position that was replayed before. Xids say nothing
+	// there (a standby's list of running transactions is empty): it sees the changes that end at or before it.
+	// 0: the snapshot is of the primary.
+	Replayed uint64
 }
 
 // ParseSnapshot reads the text form of a pg_snapshot, "xmin:xmax:xip,xip…". It copies nothing from text.
@@ -52,14 +57,62 @@ func ParseSnapshot(text []byte) (Snapshot, error) {
 }
 
 // IsZero reports whether the snapshot is missing: a response without one can prove nothing.
-func (s Snapshot) IsZero() bool { return s.Xmax == 0 }
+func (s Snapshot) IsZero() bool { return s.Xmax == 0 && s.Replayed == 0 }
 
 // AllSeeing returns a snapshot that every transaction is visible in: that of a response which changes do
 // not concern.
 func AllSeeing() Snapshot { return Snapshot{Xmin: math.MaxUint64, Xmax: math.MaxUint64} }
 
-// Sees reports whether the transaction's effects are visible in the snapshot, provided it committed.
+// Sees reports whether the transaction's effects are visible in the snapshot, provided it committed. By its
+// xid alone nothing can be said to be visible on a standby.
 func (s Snapshot) Sees(xid uint64) bool {
+	if s.Replayed != 0 {
+		return false
+	}
+	return s.sees(xid)
+}
+
+// seesAll reports whether every transaction from lowest to highest is visible.
+func (s Snapshot) seesAll(lowest, highest uint64) bool {
+	if s.Replayed != 0 {
+		return false
+	}
+	if highest < s.Xmin {
+		return lowest != 0
+	}
+	if highest >= s.Xmax {
+		return false
+	}
+	i, running := slices.BinarySearch(s.Xip, lowest)
+	return !running && (i == len(s.Xip) || s.Xip[i] > highest)
+}
+
+// SeesAllOf reports whether every transaction that is visible in e is visible in s, too, by what the two
+// say. An e that carries both xids and Replayed says the same in both ways.
+func (s Snapshot) SeesAllOf(e Snapshot) bool {
+	if e.IsZero() {
+		return true
+	}
+	if s.Replayed != 0 {
+		return e.Replayed != 0 && e.Replayed <= s.Replayed
+	}
+	if e.Xmax == 0 {
+		return false
+	}
+	// What s says had not ended must not be visible in e: all from s.Xmax on, and what s.Xip lists.
+	if first := max(s.Xmax, 1); first < e.Xmax && !e.seesNone(first, e.Xmax-1) {
+		return false
+	}
+	for _, xid := range s.Xip {
+		if e.sees(xid) {
+			return false
+		}
+	}
+	return true
+}
+
+// sees is Sees by xids alone.
+func (s *Snapshot) sees(xid uint64) bool {
 	if xid < s.Xmin {
 		return xid != 0 // 0 is no transaction: nothing can be said to have seen it
 	}
@@ -70,16 +123,17 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !running
 }
 
-// seesAll reports whether every transaction from lowest to highest is visible.
-func (s Snapshot) seesAll(lowest, highest uint64) bool {
-	if highest < s.Xmin {
-		return lowest != 0
-	}
-	if highest >= s.Xmax {
+// seesNone reports whether no transaction from lowest to highest is visible, by xids alone. Highest is below Xmax.
+func (s *Snapshot) seesNone(lowest, highest uint64) bool {
+	if lowest < s.Xmin {
 		return false
 	}
-	i, running := slices.BinarySearch(s.Xip, lowest)
-	return !running && (i == len(s.Xip) || s.Xip[i] > highest)
+	from, _ := slices.BinarySearch(s.Xip, lowest)
+	to, found := slices.BinarySearch(s.Xip, highest)
+	if found {
+		to++
+	}
+	return uint64(to-from) == highest-lowest+1 // Xip holds each once
 }
 
 // AppendText appends the form that ParseSnapshot reads.
@@ -97,5 +151,10 @@ func (s Snapshot) AppendText(dst []byte) []byte {
 	return dst
 }
 
-// String returns the text form, as Postgres prints it.
-func (s Snapshot) String() string { return string(s.AppendText(nil)) }
+// String returns the text form, as Postgres prints it, or of a standby the position that it had replayed.
+func (s Snapshot) String() string {
+	if s.Replayed != 0 && s.Xmax == 0 {
+		return fmt.Sprintf("replayed %X/%X", s.Replayed>>32, uint32(s.Replayed))
+	}
+	return string(s.AppendText(nil))
+}

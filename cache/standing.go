@@ -30,6 +30,7 @@ type Standing struct {
 
 	verified atomic.Uint64 // the log position up to which Check found nothing unseen, or outdated
 	softened atomic.Bool
+	cause    atomic.Pointer[Cause]
 }
 
 // Key returns the key that the response stands under: purges by key concern it by this one. A store may
@@ -57,7 +58,7 @@ func (s *Standing) Softened() bool { return s.softened.Load() }
 // Check judges the response by everything the log knows. It allocates nothing, and costs one
 // comparison while nothing at all has changed since the last check.
 func (s *Standing) Check() Verdict {
-	position := s.log.position.Load()
+	position := s.log.marked.Load()
 	if s.verified.Load() == position {
 		return s.expiry()
 	}
@@ -78,11 +79,11 @@ func (s *Standing) verify(position uint64) Verdict {
 		return Outdated
 	}
 	if s.log.keys.marked.Load() > verified && s.turns(s.log.keys.judge(s.key, max(Position(verified), s.asked))) {
-		return Outdated
+		return s.outdate(Position(verified))
 	}
 	for _, n := range s.nodes {
 		if n.marked.Load() > verified && s.turns(n.judge(s, Position(verified))) {
-			return Outdated
+			return s.outdate(Position(verified))
 		}
 	}
 	if position > verified {
@@ -93,15 +94,10 @@ func (s *Standing) verify(position uint64) Verdict {
 
 // turns takes a verdict in and reports whether it is the last.
 func (s *Standing) turns(v Verdict) bool {
-	switch v {
-	case Outdated:
-		s.verified.Store(outdated)
-		return true
-	case Softened:
+	if v == Softened {
 		s.softened.Store(true)
-	case Current:
 	}
-	return false
+	return v == Outdated
 }
 
 func (s *Standing) expiry() Verdict {
@@ -111,7 +107,30 @@ func (s *Standing) expiry() Verdict {
 	return Current
 }
 
-// sawAll reports whether the response saw every transaction between the two, both included.
-func (s *Standing) sawAll(lowest, highest uint64, settled *settlement) bool {
-	return s.snapshot.seesAll(lowest, highest) || s.asked >= settled.at && settled.snapshot.seesAll(lowest, highest)
+// saw reports whether the response saw the change.
+func (s *Standing) saw(m *mark, settled *settlement) bool {
+	if s.snapshot.Replayed != 0 { // what is visible on the primary may not be replayed yet, whoever asks
+		return m.lsn != 0 && m.lsn <= s.snapshot.Replayed
+	}
+	if s.snapshot.sees(m.xid) {
+		return true
+	}
+	from := m.seenFrom(settled)
+	return from != 0 && s.asked >= from
+}
+
+// sawForgotten reports whether the response saw every change that the floor stands for.
+func (s *Standing) sawForgotten(f *floor) bool {
+	if s.snapshot.Replayed != 0 {
+		return f.lsn <= s.snapshot.Replayed
+	}
+	return s.asked >= f.from || f.xid < s.snapshot.Xmin
+}
+
+// sawDoubtful reports whether the response saw every change that is in doubt.
+func (s *Standing) sawDoubtful(d *doubt, settled *settlement) bool {
+	if s.snapshot.Replayed != 0 {
+		return d.lsn <= s.snapshot.Replayed
+	}
+	return s.snapshot.seesAll(d.min, d.max) || s.asked >= settled.at && settled.snapshot.seesAll(d.min, d.max)
 }

@@ -1,0 +1,81 @@
+package cache
+
+// Cause is what outdated a response. Immutable.
+type Cause struct {
+	Reason     Reason
+	Dependency Dependency // what it happened to; empty for a purge by key
+	Xid        uint64     // of a change; 0: not known
+	LSN        uint64     // of a change; 0: not known
+	Applied    Instant    // when this process learned of the change; 0: not known
+	Touched    []Touch    // what the change did, as far as it was told; not to be written
+}
+
+// Reason is the kind of a Cause, in one word.
+type Reason string
+
+const (
+	// ReasonChange : a change that the response did not see.
+	ReasonChange Reason = "change"
+	// ReasonForgotten : changes that the log no longer knows one by one, and that the response may not have seen.
+	ReasonForgotten Reason = "forgotten"
+	// ReasonPurge : an operator's word.
+	ReasonPurge Reason = "purge"
+	// ReasonEpoch : the log's transactions are not comparable with the response's any more.
+	ReasonEpoch Reason = "epoch"
+)
+
+// rank orders causes by how little may still be done with what they outdated.
+func (c *Cause) rank() int {
+	switch c.Reason {
+	case ReasonEpoch:
+		return 3
+	case ReasonPurge:
+		return 2
+	case ReasonForgotten:
+		return 1
+	case ReasonChange:
+	}
+	return 0
+}
+
+// Cause returns what outdated the response, as the first Check to find it out found it; nil while it is
+// current. Of several changes it is the one that was applied first.
+func (s *Standing) Cause() *Cause { return s.cause.Load() }
+
+// OutdatedSince returns when this process learned of the change that outdated the response. False: the
+// response is current, or what outdated it was no change, or nobody can say when that came.
+func (s *Standing) OutdatedSince() (Instant, bool) {
+	c := s.cause.Load()
+	if c == nil || c.Reason != ReasonChange || c.Applied == 0 {
+		return 0, false
+	}
+	return c.Applied, true
+}
+
+// outdate keeps the cause, and then the verdict: who reads outdated finds the cause.
+func (s *Standing) outdate(verified Position) Verdict {
+	var found *Cause
+	first := Position(0)
+	for i, n := range s.nodes {
+		at, c := n.cause(s, verified)
+		if c == nil {
+			continue
+		}
+		c.Dependency = Everything
+		if i < len(s.dependencies) {
+			c.Dependency = s.dependencies[i]
+		}
+		if found == nil || c.rank() > found.rank() || c.rank() == found.rank() && at < first {
+			found, first = c, at
+		}
+	}
+	switch {
+	case found == nil: // a purge by key
+		found = &Cause{Reason: ReasonPurge}
+	case found.Reason == ReasonPurge && uint64(s.asked) < s.log.began.Load():
+		found.Reason = ReasonEpoch
+	}
+	s.cause.CompareAndSwap(nil, found)
+	s.verified.Store(outdated)
+	return Outdated
+}

@@ -1,0 +1,153 @@
+package cache
+
+import (
+	"math"
+	"slices"
+)
+
+const (
+	marksPerNode = 1024 // changes remembered one by one before the floor rises
+	marksPerRow  = 64   // the same of a row: there are many rows
+)
+
+// mark is one change to the dependency.
+type mark struct {
+	at      Position
+	xid     uint64
+	lsn     uint64   // 0: not known
+	visible Position // who asked on the primary from here on saw it; 0: only snapshots tell
+	applied Instant
+	touched []Touch
+}
+
+// history is what is remembered of the changes to one dependency: the newest one by one, and floors for
+// those that it no longer remembers.
+type history struct {
+	marks     []mark // oldest first
+	forgotten floor
+	doubtful  doubt
+}
+
+// floor stands for forgotten changes that all who asked on the primary from some position on have seen.
+type floor struct {
+	at   Position // of the newest of them: who was judged up to here was judged by all of them
+	xid  uint64   // the greatest of them
+	lsn  uint64   // the greatest of them; MaxUint64: one is not known
+	from Position // who asked from here on saw them
+}
+
+// doubt stands for forgotten changes of which it was not known that they are visible to everybody.
+type doubt struct {
+	at       Position
+	min, max uint64 // xids; max 0: there are none
+	lsn      uint64 // the greatest of them; MaxUint64: one is not known
+}
+
+// add remembers the change, and reports whether there was anything new in it.
+func (h *history) add(m mark, limit int, settled *settlement) bool {
+	if h.again(&m) {
+		return false
+	}
+	if len(h.marks) >= limit {
+		h.makeRoom(settled)
+	}
+	h.marks = append(h.marks, m)
+	return true
+}
+
+// again reports whether the transaction was marked before and there is nothing new in this mark of it:
+// a write is applied by whoever made it, and then comes in with the stream, which knows its LSN. Unknown
+// transactions are all the same one, of which the newest mark says everything: its older mark makes way.
+func (h *history) again(m *mark) bool {
+	i := len(h.marks) - 1
+	for i >= 0 && h.marks[i].xid != m.xid { // newest first: what comes twice comes soon
+		i--
+	}
+	if i < 0 {
+		return false
+	}
+	old := &h.marks[i]
+	if m.xid == unknownXid {
+		if old.lsn == 0 || m.lsn != 0 && m.lsn < old.lsn {
+			m.lsn = old.lsn // a standby must have replayed them all
+		}
+		h.marks = slices.Delete(h.marks, i, i+1)
+		return false
+	}
+	if old.visible == 0 {
+		old.visible = m.visible
+	}
+	if old.lsn == 0 {
+		old.lsn = m.lsn
+	}
+	if len(old.touched) == 0 {
+		old.touched = m.touched
+	}
+	return true
+}
+
+// makeRoom forgets of the older three quarters the marks that everybody who asks now has seen, and if these
+// are few the oldest. The newer stay, for fills that are in flight may have asked between them.
+func (h *history) makeRoom(settled *settlement) {
+	h.settle(settled)
+	older := len(h.marks) - len(h.marks)/4
+	kept := h.marks[:0]
+	for i := range h.marks {
+		if m := &h.marks[i]; i >= older || !h.forget(m, settled) {
+			kept = append(kept, *m)
+		}
+	}
+	if few := len(kept) - older; few > 0 { // a quarter at least: going through all of them must pay
+		for i := range kept[:few] {
+			h.doubtful.add(&kept[i])
+		}
+		kept = slices.Delete(kept, 0, few)
+	}
+	clear(h.marks[len(kept):])
+	h.marks = kept
+}
+
+// settle turns doubt into a floor once everybody who asks now has seen what it stands for.
+func (h *history) settle(settled *settlement) {
+	if d := h.doubtful; d.max != 0 && settled.snapshot.seesAll(d.min, d.max) {
+		h.forgotten.raise(d.at, d.max, d.lsn, settled.at)
+		h.doubtful = doubt{}
+	}
+}
+
+// forget raises the floor by the mark if all who ask now have seen its change.
+func (h *history) forget(m *mark, settled *settlement) bool {
+	from := m.seenFrom(settled)
+	if from == 0 {
+		return false
+	}
+	h.forgotten.raise(m.at, m.xid, known(m.lsn), from)
+	return true
+}
+
+// seenFrom returns the position from which on all who asked on the primary have seen the change; 0: not known.
+func (m *mark) seenFrom(settled *settlement) Position {
+	if m.visible == 0 && settled.snapshot.Sees(m.xid) {
+		return settled.at
+	}
+	return m.visible
+}
+
+// known returns the LSN as floors reckon it: one that is not known is beyond all.
+func known(lsn uint64) uint64 {
+	if lsn == 0 {
+		return math.MaxUint64
+	}
+	return lsn
+}
+
+func (f *floor) raise(at Position, xid, lsn uint64, from Position) {
+	f.at, f.xid, f.lsn, f.from = max(f.at, at), max(f.xid, xid), max(f.lsn, lsn), max(f.from, from)
+}
+
+func (d *doubt) add(m *mark) {
+	if d.max == 0 {
+		d.min = m.xid
+	}
+	d.at, d.min, d.max, d.lsn = max(d.at, m.at), min(d.min, m.xid), max(d.max, m.xid), max(d.lsn, known(m.lsn))
+}
