@@ -62,6 +62,7 @@ func (b *batch) do(ctx context.Context) error {
 		}
 	}
 	b.took = []time.Duration{b.d.clock.Now().Sub(from)}
+	b.name(ctx)
 	return b.conclude(sent)
 }
 
@@ -157,6 +158,7 @@ func (b *batch) together(ctx context.Context) error {
 func (b *batch) apart(ctx context.Context) error {
 	own := &b.d.own
 	r := b.s.open(ctx)
+	r.survives = true
 	b.begin(r)
 	r.send(own.immediate, nil)
 	r.send(own.savepoint, nil)

@@ -119,6 +119,17 @@ func newDatabase(t testing.TB, server, schema string) string {
 	return u.String()
 }
 
+// newServer starts a server that is the test's alone, to be killed.
+func newServer(t testing.TB, settings ...string) *private.Postgres {
+	t.Helper()
+	pg, err := private.StartPostgres(t.Context(), settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	return pg
+}
+
 // connect opens a connection of somebody else to a database.
 func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()

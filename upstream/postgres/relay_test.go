@@ -13,7 +13,8 @@ type relay struct {
 	listener net.Listener
 	target   string
 	url      string
-	deaf     atomic.Bool // what the server says is lost
+	deaf     atomic.Bool  // what the server says is lost
+	turns    atomic.Int64 // how often a client spoke after the server had
 
 	mu      sync.Mutex // guards all below
 	conns   map[net.Conn]bool
@@ -57,8 +58,14 @@ func (r *relay) serve() {
 			_ = client.Close()
 			continue
 		}
-		go r.pass(server, client, nil)
-		go r.pass(client, server, &r.deaf)
+		spoke := new(atomic.Bool) // the server did, last
+		go r.pass(server, client, func() bool {
+			if spoke.Swap(false) {
+				r.turns.Add(1)
+			}
+			return true
+		})
+		go r.pass(client, server, func() bool { spoke.Store(true); return !r.deaf.Load() })
 	}
 }
 
@@ -74,13 +81,13 @@ func (r *relay) add(client, server net.Conn) bool {
 	return true
 }
 
-// pass copies until one side ends; what is lost is read and dropped.
-func (r *relay) pass(to, from net.Conn, lost *atomic.Bool) {
+// pass copies until one side ends; what must not pass is read and dropped.
+func (r *relay) pass(to, from net.Conn, passes func() bool) {
 	defer r.work.Done()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && (lost == nil || !lost.Load()) {
+		if n > 0 && passes() {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				break
 			}

@@ -11,9 +11,13 @@ import (
 // round is one round trip on a session: statements that are sent together and answered in order. Not
 // safe for concurrent use.
 type round struct {
-	s      *session
-	p      *pgconn.Pipeline
-	values [][]byte // scratch for parameters; sent before the next statement uses it
+	s *session
+	p *pgconn.Pipeline
+
+	// survives says that the round goes on behind an error, at the next boundary. pgx 5.12 keeps the
+	// descriptions of the statements that the server skips and takes them for those of the next ones, so in
+	// such a round each statement has itself described again.
+	survives bool
 }
 
 // open begins a round trip. Every statement sent on it has been made ready.
@@ -28,7 +32,11 @@ func (r *round) send(st *statement, values [][]byte) {
 		if p.shape != nil {
 			formats = p.shape.formats
 		}
-		r.p.SendQueryStatement(p.description, values, nil, formats)
+		if r.survives {
+			r.p.SendQueryPrepared(st.name, values, nil, formats)
+		} else {
+			r.p.SendQueryStatement(p.description, values, nil, formats)
+		}
 		return
 	}
 	r.p.SendQueryParams(st.sql, values, nil, nil, nil)

@@ -113,8 +113,23 @@ func (w *writing) do(ctx context.Context) error {
 	if err := w.commit(ctx); err != nil {
 		return err
 	}
+	w.name(ctx)
 	w.finish(&a)
 	return nil
+}
+
+// name learns what the tables that were written are called, for observations. The first write to a table
+// that no fill has met asks the server; where that fails they have no names.
+func (w *writing) name(ctx context.Context) {
+	oids := make([]uint32, 0, len(w.change.Dependencies))
+	for _, d := range w.change.Dependencies {
+		if oid, ok := d.Oid(); ok {
+			oids = append(oids, oid)
+		}
+	}
+	if relations, err := w.s.relations(ctx, oids); err == nil {
+		w.tables = names(relations)
+	}
 }
 
 // ownNeeded adds what this package sends along.
@@ -285,11 +300,6 @@ func (w *writing) finish(a *answer) {
 }
 
 func (w *writing) observe() {
-	for _, c := range w.change.Dependencies {
-		if name := w.d.TableName(c); name != "" {
-			w.tables = append(w.tables, name)
-		}
-	}
 	for i, st := range w.k.statements {
 		w.d.observe(Observation{
 			Rule: w.call.Rule.Name, Kind: w.call.Rule.Kind, Statement: st.label, Tables: w.tables,
