@@ -57,6 +57,8 @@ type Postgres struct {
 	RetryAttempts      int           // tries in all
 	RetryBase          time.Duration // the first wait; doubled each time, with jitter
 	Breaker            Breaker
+	Changes            string // auto, wal, notify or off
+	Publication        string // of our own, for the change stream
 }
 
 // Cache is what the tiers may use.

@@ -23,8 +23,14 @@ type routeEntry struct {
 	StaleWhileRevalidate duration `yaml:"stale_while_revalidate,omitempty"`
 	// How long after its lifetime a response may be served because the source fails; labelled stale. At least stale_while_revalidate.
 	StaleIfError duration `yaml:"stale_if_error,omitempty"`
-	// exact or ttl, over the file's freshness.
-	Freshness string `yaml:"freshness,omitempty" jsonschema:"enum=exact,enum=ttl"`
+	// exact, bounded or ttl, over the file's freshness.
+	Freshness string `yaml:"freshness,omitempty" jsonschema:"enum=exact,enum=bounded,enum=ttl"`
+	// A bound of its own, over the file's max_lag.
+	MaxLag *duration `yaml:"max_lag,omitempty"`
+	// bypass, ttl or serve, over the file's on_lost.
+	OnLost string `yaml:"on_lost,omitempty" jsonschema:"enum=bypass,enum=ttl,enum=serve"`
+	// One hit in so many is checked against its source, over the file's audit.
+	Audit *int `yaml:"audit,omitempty"`
 	// Larger bodies are served and not stored.
 	MaxObjectSize size `yaml:"max_object_size"`
 	// For the whole request, waiting included, over server.request_timeout.
@@ -39,8 +45,9 @@ type routeEntry struct {
 	DependsOn []string `yaml:"depends_on,omitempty"`
 	// Declares that the IMMUTABLE functions which the statement reaches read no tables.
 	Pure bool `yaml:"pure,omitempty"`
-	// A POST that only reads: its responses may be stored.
-	Reads bool `yaml:"reads,omitempty"`
+	// true: a POST that only reads, so that its responses may be stored. primary: an upstream that reads the primary
+	// after the request has come, keeps nothing between requests, and all of whose tables depends_on names.
+	Reads readsEntry `yaml:"reads,omitempty"`
 	// Largest request body accepted, over server.max_body.
 	MaxBody *size `yaml:"max_body,omitempty"`
 	// auto lets Postgres choose; custom plans each run anew, for statements with optional filters.
@@ -121,6 +128,9 @@ type valueEntry struct {
 	Text string
 	List []string // where YAML has a list
 }
+
+// readsEntry is what a route declares of its reading: nothing, true or primary.
+type readsEntry string
 
 // statementEntry is one of several statements.
 type statementEntry struct {

@@ -21,8 +21,17 @@ type file struct {
 	// Lifetimes by kind of read; a route names one with kind. Further kinds may be added.
 	TTL map[string]duration `yaml:"ttl"`
 	// What every route's responses are judged by unless the route says otherwise: exact (a stored response is
-	// outdated the moment a row under it changes) or ttl (by time and purges only).
-	Freshness string `yaml:"freshness" jsonschema:"enum=exact,enum=ttl"`
+	// outdated the moment a row under it changes), bounded (as exact, but for max_lag after a change it may still
+	// be served while one request refreshes it) or ttl (by time and purges only).
+	Freshness string `yaml:"freshness" jsonschema:"enum=exact,enum=bounded,enum=ttl"`
+	// How far behind the database the news of changes may be before nothing counts as current any more (on_lost
+	// then decides), and how long freshness: bounded serves what a change has outdated.
+	MaxLag duration `yaml:"max_lag"`
+	// What becomes of stored responses while changes cannot be heard of: bypass (ask the source each time), ttl
+	// (by time and purges, meanwhile) or serve (as ttl, and expired ones while they are refreshed). Labelled.
+	OnLost string `yaml:"on_lost" jsonschema:"enum=bypass,enum=ttl,enum=serve"`
+	// One hit in so many is compared with what its source says now, behind the back of the request; 0 never.
+	Audit int `yaml:"audit"`
 	// HTTP services that routes may forward to, by name.
 	Upstreams map[string]*upstreamSection `yaml:"upstreams,omitempty"`
 	// The performance endpoints: what they warn of, and what they run.
@@ -83,8 +92,11 @@ type postgresSection struct {
 	Retry retrySection `yaml:"retry"`
 	// When forebay stops asking a database that fails.
 	Breaker breakerSection `yaml:"breaker"`
-	// How changes made by others are heard of; off is the only value so far: forebay knows its own writes alone.
-	Changes string `yaml:"changes" jsonschema:"enum=off"`
+	// How changes made by others are heard of: wal (Postgres's change stream), notify (triggers, see forebay
+	// changes install), auto (wal where the server allows it, else off, saying why) or off (own writes alone).
+	Changes string `yaml:"changes" jsonschema:"enum=auto,enum=wal,enum=notify,enum=off"`
+	// The publication that forebay makes for itself under wal; empty names it after application_name.
+	Publication string `yaml:"publication"`
 }
 
 type poolSection struct {

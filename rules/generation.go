@@ -17,6 +17,7 @@ func (r *Rule) newGeneration() [8]byte {
 		TTL, Stale, Emergent time.Duration
 		Negative             map[int]time.Duration
 		Freshness            Freshness
+		Primary              bool
 		Params               []Param
 		Identity             []IdentityPart
 		Vary, Tags, Depends  []string
@@ -26,7 +27,7 @@ func (r *Rule) newGeneration() [8]byte {
 	}{
 		Format: 1, Method: r.Method, Path: r.Pattern.Text, Source: r.Source,
 		TTL: r.TTL, Stale: r.StaleWhileRevalidate, Emergent: r.StaleIfError,
-		Negative: r.Negative, Freshness: r.Freshness,
+		Negative: r.Negative, Freshness: r.Freshness, Primary: r.Primary,
 		Params: r.Params, Identity: r.Identity, Vary: r.Vary, Tags: r.Tags, Depends: r.DependsOn,
 		Query: r.Query.withoutPlaces(), Batch: r.Batch, Upstream: r.Upstream,
 	})

@@ -206,7 +206,7 @@ routes:
 	want := Rule{
 		Name: "GET /clients/{id}/{part}", Position: Position{"dir/forebay.yaml", 4, 12}, Method: "GET",
 		Kind: "find", TTL: 2 * time.Minute, Negative: map[int]time.Duration{404: 30 * time.Second},
-		StaleWhileRevalidate: 30 * time.Second, StaleIfError: time.Hour, Freshness: TTLOnly,
+		StaleWhileRevalidate: 30 * time.Second, StaleIfError: time.Hour, Freshness: TTLOnly, MaxLag: time.Second, Audit: 10000,
 		MaxObjectSize: 3 << 10, Timeout: 3 * time.Second, MaxBody: 2 << 10,
 		Params: []Param{
 			{Name: "id", In: FromPath, Type: UUID},

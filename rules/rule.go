@@ -22,6 +22,9 @@ type Rule struct {
 	StaleWhileRevalidate time.Duration
 	StaleIfError         time.Duration
 	Freshness            Freshness
+	MaxLag               time.Duration // news of changes may be so late; under Bounded what is outdated may be served for so long
+	OnLost               OnLost
+	Audit                int           // one hit in so many is compared with its source; 0: none
 	MaxObjectSize        int           // bytes of body; larger responses are served and not stored
 	Timeout              time.Duration // of the whole request, waiting included
 
@@ -31,6 +34,7 @@ type Rule struct {
 	Tags      []string
 	DependsOn []string // tables declared, "schema.table" or "table"
 	Reads     bool     // a POST that only reads
+	Primary   bool     // an upstream that reads the primary after the request came: what it answers is judged by DependsOn
 	Pure      bool     // declares that the IMMUTABLE functions its statements reach read no tables
 	MaxBody   int      // bytes of request body accepted
 	CORS      *CORS    // nil: no CORS headers
@@ -55,7 +59,27 @@ const (
 	Exact Freshness = iota
 	// TTLOnly : by time and purges only. Such responses are shared between instances and survive restarts.
 	TTLOnly
+	// Bounded : as Exact, but what a change outdated may be served for MaxLag after it, while one refresh runs.
+	Bounded
 )
+
+// String returns the freshness as the configuration has it.
+func (f Freshness) String() string { return [...]string{"exact", "ttl", "bounded"}[f] }
+
+// OnLost is what becomes of a rule's stored responses while changes cannot be heard of.
+type OnLost uint8
+
+const (
+	// BypassOnLost : the source is asked each time.
+	BypassOnLost OnLost = iota
+	// TTLOnLost : time and purges judge them meanwhile.
+	TTLOnLost
+	// ServeOnLost : as TTLOnLost, and expired ones are served while they are refreshed.
+	ServeOnLost
+)
+
+// String returns the policy as the configuration has it.
+func (o OnLost) String() string { return [...]string{"bypass", "ttl", "serve"}[o] }
 
 // Writes reports whether the rule may change the database or the upstream's state.
 func (r *Rule) Writes() bool {

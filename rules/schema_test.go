@@ -106,6 +106,8 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9.]+ ?([kKMGT]i?)?B$|` + variablePattern}
 	case reflect.TypeFor[Secret]():
 		return text()
+	case reflect.TypeFor[readsEntry]():
+		return anyOf(boolean, &jsonschema.Schema{Enum: []any{"true", "false", "primary"}})
 	case reflect.TypeFor[typeEntry]():
 		return anyOf(typeName(), allowed())
 	case reflect.TypeFor[valueEntry]():

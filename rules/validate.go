@@ -35,7 +35,10 @@ func (c *compiler) compile() {
 	config.Log = c.log()
 	config.Postgres = c.postgres()
 	c.listens()
-	c.oneOf("freshness", f.Freshness, "exact", "ttl")
+	c.oneOf("freshness", f.Freshness, "exact", "bounded", "ttl")
+	c.positive("max_lag", f.MaxLag)
+	c.oneOf("on_lost", f.OnLost, "bypass", "ttl", "serve")
+	c.atLeast("audit", f.Audit, 0)
 	c.upstreams()
 	c.routes()
 	config.Performance = c.performance()
@@ -214,19 +217,18 @@ func (c *compiler) postgres() *Postgres {
 	c.atLeast("postgres.retry.attempts", p.Retry.Attempts, 1)
 	c.oneOf("postgres.retry.backoff", p.Retry.Backoff, "exponential")
 	c.positive("postgres.retry.base", p.Retry.Base)
-	switch p.Changes {
-	case "off":
-	case "wal", "notify", "auto":
-		c.mistake("postgres.changes", "%s needs the change stream, which this version does not have; write off: forebay then knows the changes made through itself, and the ttl bounds the rest", p.Changes)
-	default:
-		c.mistake("postgres.changes", "%q is no way to hear of changes; write off", p.Changes)
+	if !slices.Contains([]string{"auto", "wal", "notify", "off"}, p.Changes) {
+		c.mistake("postgres.changes", "%q is no way to hear of changes; write auto, wal, notify or off", p.Changes)
+	}
+	if len(p.Publication) > 63 {
+		c.mistake("postgres.publication", "it has more than the 63 bytes that Postgres keeps of a name; shorten it")
 	}
 	return &Postgres{
 		URL: p.URL, MaxConnections: p.Pool.MaxConnections, AcquireTimeout: time.Duration(p.Pool.AcquireTimeout),
 		StatementTimeout: time.Duration(p.Pool.StatementTimeout), ConnectTimeout: time.Duration(p.Pool.ConnectTimeout),
 		ApplicationName: p.ApplicationName, PreparedStatements: p.PreparedStatements,
 		RetryAttempts: p.Retry.Attempts, RetryBase: time.Duration(p.Retry.Base),
-		Breaker: c.breaker("postgres.breaker", p.Breaker),
+		Breaker: c.breaker("postgres.breaker", p.Breaker), Changes: p.Changes, Publication: p.Publication,
 	}
 }
 

@@ -138,23 +138,62 @@ func upperOr(method, otherwise string) string {
 }
 
 func (r *routeCompiler) freshness() {
-	text := r.entry.Freshness
-	if text == "" {
-		text = r.file.Freshness
-		r.entry.Freshness = text
+	e, rule := r.entry, r.rule
+	if e.Freshness == "" {
+		e.Freshness = r.file.Freshness
 	} else {
-		r.oneOf(r.at("freshness"), text, "exact", "ttl")
+		r.oneOf(r.at("freshness"), e.Freshness, "exact", "bounded", "ttl")
 	}
-	if text == "ttl" {
-		r.rule.Freshness = TTLOnly
+	switch e.Freshness {
+	case "ttl":
+		rule.Freshness = TTLOnly
+	case "bounded":
+		rule.Freshness = Bounded
 	}
+	if e.MaxLag == nil {
+		lag := r.file.MaxLag
+		e.MaxLag = &lag
+	} else {
+		r.positive(r.at("max_lag"), *e.MaxLag)
+	}
+	rule.MaxLag = time.Duration(*e.MaxLag)
+	if e.OnLost == "" {
+		e.OnLost = r.file.OnLost
+	} else {
+		r.oneOf(r.at("on_lost"), e.OnLost, "bypass", "ttl", "serve")
+	}
+	switch e.OnLost {
+	case "ttl":
+		rule.OnLost = TTLOnLost
+	case "serve":
+		rule.OnLost = ServeOnLost
+	}
+	r.audit()
+}
+
+// unseenAudit is one hit in so many of an upstream that reads the primary: nobody can find its tables, so it is
+// watched more closely than SQL.
+const unseenAudit = 1000
+
+func (r *routeCompiler) audit() {
+	e := r.entry
+	if e.Audit == nil {
+		n := r.file.Audit
+		if e.Reads == "primary" && !r.given("audit") {
+			n = unseenAudit
+		}
+		e.Audit = &n
+	} else {
+		r.atLeast(r.at("audit"), *e.Audit, 0)
+	}
+	r.rule.Audit = *e.Audit
 }
 
 // lifetimes decides for how long responses are kept, and judges what only makes sense for those that are.
 func (r *routeCompiler) lifetimes() {
 	e, rule := r.entry, r.rule
-	rule.Kind, rule.Reads = e.Kind, e.Reads
-	if e.Reads && rule.Method != "POST" {
+	rule.Kind, rule.Reads, rule.Primary = e.Kind, e.Reads == "true", e.Reads == "primary"
+	if rule.Reads && rule.Method != "POST" && e.Upstream == "" {
 		r.mistake(r.at("reads"), "reads declares that a POST only reads; a %s needs no such word: remove it", orEvery(rule.Method))
 	}
 	if e.Kind != "" {

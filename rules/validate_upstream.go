@@ -49,10 +49,24 @@ func (r *routeCompiler) upstream() {
 		r.mistake(r.at("upstream"), "there is no upstream %q%s", e.Upstream, meant(e.Upstream, sortedKeys(r.config.Upstreams)))
 	}
 	rule.Pass = rule.TTL == 0
-	for _, key := range []string{"reads", "plan", "pure", "headers", "body", "rows", "response", "response_headers", "status", "batch", "formats"} {
+	r.reads()
+	for _, key := range []string{"plan", "pure", "headers", "body", "rows", "response", "response_headers", "status", "batch", "formats"} {
 		if r.given(r.at(key)) {
 			r.mistake(r.at(key), "it says something about a query, and this route forwards to an upstream; remove it")
 		}
 	}
 	e.Plan, e.Rows, e.Status = "", "", 0 // the defaults are for queries
+}
+
+// reads judges what a forwarding route declares of its reading.
+func (r *routeCompiler) reads() {
+	e := r.entry
+	switch {
+	case e.Reads == "true":
+		r.mistake(r.at("reads"), "true says something about a query, and this route forwards to an upstream; write primary if the service reads the primary and depends_on names all its tables, or remove it")
+	case e.Reads == "primary" && len(e.DependsOn) == 0:
+		r.mistake(r.at("reads"), "primary has responses judged by the changes to their tables, and nobody can find those of a service; name all of them in depends_on")
+	case e.Reads == "primary" && r.file.Postgres == nil:
+		r.mistake(r.at("reads"), "primary needs to know the changes in the database, and there is no postgres section; add it, or remove this")
+	}
 }
