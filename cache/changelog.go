@@ -16,8 +16,6 @@ type Position uint64
 type SharedPosition uint64
 
 const (
-	maxNodes = 1 << 16 // dependencies told apart before the rest share one node
-
 	outdated   = math.MaxUint64     // the value of Standing.verified that nothing comes back from
 	unknownXid = math.MaxUint64 - 1 // of changes that no snapshot but AllSeeing can be said to see
 )
@@ -25,6 +23,7 @@ const (
 // ChangeLog is what this process knows of changes and purges. The two doors meet here: changes mark
 // its nodes, lookups compare with them. Safe for concurrent use; nothing in it blocks on I/O.
 type ChangeLog struct {
+	bounds   bounds
 	position atomic.Uint64 // of the newest complete mark or settlement
 	marked   atomic.Uint64 // of the newest complete mark: what lookups compare with
 	began    atomic.Uint64 // position of the epoch's beginning
@@ -36,8 +35,8 @@ type ChangeLog struct {
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
 	nodes    map[Dependency]*node
-	overflow *node // stands for every dependency beyond maxNodes
-	rows     rows
+	overflow *node // stands for every dependency beyond bounds.nodes
+	rows     *rows
 }
 
 // settlement says that whoever asks for a snapshot from at on sees all that snapshot saw. Immutable.
@@ -48,8 +47,10 @@ type settlement struct {
 
 // NewChangeLog makes an empty log. Epoch names the only process, server and timeline whose xids and
 // positions may be compared with its own.
-func NewChangeLog(epoch string) *ChangeLog {
-	l := &ChangeLog{nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows()}
+func NewChangeLog(epoch string) *ChangeLog { return newChangeLog(epoch, defaultBounds()) }
+
+func newChangeLog(epoch string, b bounds) *ChangeLog {
+	l := &ChangeLog{bounds: b, nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows(b)}
 	l.epoch.Store(&epoch)
 	l.settled.Store(new(settlement))
 	l.feed.Store(&Feed{Mode: FeedOff, Live: true})
@@ -84,7 +85,7 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 		n.forget()
 	}
 	l.overflow.forget()
-	l.rows = newRows() // who holds a row's old node was asked for before, and is purged
+	l.rows = newRows(l.bounds) // who holds a row's old node was asked for before, and is purged
 }
 
 // Commit marks the change on what it touched. When it returns, every lookup judges by it. It costs the same
@@ -104,7 +105,7 @@ func (l *ChangeLog) Commit(c Change) {
 		if oid, ok := d.rowOid(); ok {
 			l.rows.mark(d, oid, &m, settled)
 		} else {
-			l.node(d).mark(m, marksPerNode, settled)
+			l.node(d).mark(m, l.bounds.marksPerNode, settled)
 		}
 	}
 	l.publish(at)
@@ -116,8 +117,12 @@ func (l *ChangeLog) Commit(c Change) {
 func (l *ChangeLog) Settle(snapshot Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.rows.sweepNext()
 	at := l.next()
-	l.settled.Store(&settlement{at: at, snapshot: snapshot})
+	if snapshot.Xmax != 0 {
+		snapshot.Replayed = 0 // xids it is
+		l.settled.Store(&settlement{at: at, snapshot: snapshot})
+	}
 	l.position.Store(uint64(at))
 }
 
@@ -195,7 +200,7 @@ func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
 // held returns the dependency's node, if it is there. Called with mu held.
 func (l *ChangeLog) held(d Dependency) *node {
 	if _, ok := d.rowOid(); ok {
-		return l.rows.held(d)
+		return l.rows.held(l.rows.hash(d))
 	}
 	return l.nodes[d]
 }
@@ -203,7 +208,7 @@ func (l *ChangeLog) held(d Dependency) *node {
 // hold returns the dependency's node, making it if need be. Called with mu held for writing.
 func (l *ChangeLog) hold(d Dependency) *node {
 	if oid, ok := d.rowOid(); ok {
-		return l.rows.hold(d, oid)
+		return l.rows.hold(l.rows.hash(d), oid)
 	}
 	return l.node(d)
 }
@@ -224,7 +229,7 @@ func (l *ChangeLog) node(d Dependency) *node {
 	if n := l.nodes[d]; n != nil {
 		return n
 	}
-	if len(l.nodes) >= maxNodes && d != Everything {
+	if len(l.nodes) >= l.bounds.nodes && d != Everything {
 		return l.overflow
 	}
 	n := new(node)

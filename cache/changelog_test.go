@@ -171,11 +171,11 @@ func TestForgottenChangesOutdateOnlyWhoMayNotHaveSeenThem(t *testing.T) {
 	check(t, stand(l, l.Position(), cache.Snapshot{Xmin: 90, Xmax: 2200, Xip: []uint64{90}}), cache.Current)
 	check(t, stand(l, l.Position()-1100, cache.Snapshot{Xmin: 90, Xmax: 2200, Xip: []uint64{90}}), cache.Outdated) // a refill, never a guess
 	check(t, stand(l, l.Position()-1, at(2199)), cache.Outdated)
-	// Room was made at the 1025th change and at the 1793rd, each time of the oldest 768, the last of which were
-	// 867 and 1635. The latter was applied at 1536: who asked at 1535 may lack it, who asked at 1536 may not.
-	all := cache.Snapshot{Xmin: 1635, Xmax: 10_000, Xip: []uint64{1635}}
-	check(t, stand(l, 1535, all), cache.Outdated)
-	check(t, stand(l, 1536, all), cache.Current)
+	// Room was made at the 65th change and at each 48th from there on, each time of the oldest 48: the last of
+	// them was 2163, applied at 2064. Who asked at 2063 may lack it, who asked at 2064 may not.
+	all := cache.Snapshot{Xmin: 2163, Xmax: 10_000, Xip: []uint64{2163}}
+	check(t, stand(l, 2063, all), cache.Outdated)
+	check(t, stand(l, 2064, all), cache.Current)
 }
 
 func TestForgottenChangesInDoubtAreSettledByAHeartbeat(t *testing.T) {

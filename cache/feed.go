@@ -26,7 +26,7 @@ type Coverage struct {
 	// Writers are the transactions that held the relation for writing when it was published. A fill is stored
 	// only if they had all ended in its snapshot.
 	Writers []uint64
-	After   Position // a fill must have asked at or after it
+	After   Position // the log's end when the publication had been committed: a fill must have asked later
 	Columns []int16  // by which the rows of its changes are told apart
 
 	// Replayed is the WAL position at which the last of Writers had ended: what a standby must have replayed.
@@ -42,8 +42,19 @@ const (
 )
 
 // SetFeed swaps the state of the feed in. Losing it and finding it again is two calls, and NewEpoch between
-// them where changes may have been missed.
-func (l *ChangeLog) SetFeed(f *Feed) { l.feed.Store(f) }
+// them where changes may have been missed. It moves the log's end, so that a fill that asks from now on is
+// told apart from one that asked when a Coverage.After was read:
+//
+//	fill: asks at position 3, reads a table that is not published yet
+//	writer: changes it, and commits; nobody hears of it
+//	feed: publishes the table; nobody writes it now; After is 3
+//	fill: is to be stored, and must not be
+func (l *ChangeLog) SetFeed(f *Feed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.feed.Store(f)
+	l.position.Store(uint64(l.next()))
+}
 
 // Feed returns the state of the feed. Not to be written.
 func (l *ChangeLog) Feed() *Feed { return l.feed.Load() }
@@ -97,7 +108,7 @@ func (l *ChangeLog) Admit(asked Position, s Snapshot, relations []uint32) Refusa
 	}
 	for _, oid := range relations {
 		c := f.Covered[oid]
-		if asked < c.After || !c.admits(s) {
+		if c.After != 0 && asked <= c.After || !c.admits(s) {
 			return RefusedAdmission
 		}
 	}

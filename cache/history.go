@@ -5,11 +5,6 @@ import (
 	"slices"
 )
 
-const (
-	marksPerNode = 1024 // changes remembered one by one before the floor rises
-	marksPerRow  = 64   // the same of a row: there are many rows
-)
-
 // mark is one change to the dependency.
 type mark struct {
 	at      Position
@@ -24,6 +19,7 @@ type mark struct {
 // those that it no longer remembers.
 type history struct {
 	marks     []mark // oldest first
+	room      int    // how many marks there may be before some are forgotten; 0: a sixteenth of the most
 	forgotten floor
 	doubtful  doubt
 }
@@ -43,13 +39,16 @@ type doubt struct {
 	lsn      uint64 // the greatest of them; MaxUint64: one is not known
 }
 
-// add remembers the change, and reports whether there was anything new in it.
-func (h *history) add(m mark, limit int, settled *settlement) bool {
+// add remembers the change, and reports whether there was anything new in it. Most is how many it remembers.
+func (h *history) add(m mark, most int, settled *settlement) bool {
 	if h.again(&m) {
 		return false
 	}
-	if len(h.marks) >= limit {
-		h.makeRoom(settled)
+	if h.room == 0 {
+		h.room = max(most/fewMarks, 1)
+	}
+	if len(h.marks) >= h.room {
+		h.makeRoom(most, settled)
 	}
 	h.marks = append(h.marks, m)
 	return true
@@ -86,10 +85,12 @@ func (h *history) again(m *mark) bool {
 	return true
 }
 
-// makeRoom forgets of the older three quarters the marks that everybody who asks now has seen, and if these
-// are few the oldest. The newer stay, for fills that are in flight may have asked between them.
-func (h *history) makeRoom(settled *settlement) {
+// makeRoom forgets of the older three quarters the marks that everybody who asks now has seen. The newer
+// stay, for fills in flight may have asked between them. If that was less than a quarter there may be twice
+// as many, up to most; from there on the oldest are forgotten in doubt. So going through all of them pays.
+func (h *history) makeRoom(most int, settled *settlement) {
 	h.settle(settled)
+	quarter := max(len(h.marks)/4, 1)
 	older := len(h.marks) - len(h.marks)/4
 	kept := h.marks[:0]
 	for i := range h.marks {
@@ -97,11 +98,17 @@ func (h *history) makeRoom(settled *settlement) {
 			kept = append(kept, *m)
 		}
 	}
-	if few := len(kept) - older; few > 0 { // a quarter at least: going through all of them must pay
-		for i := range kept[:few] {
+	wanting := quarter - (len(h.marks) - len(kept))
+	switch {
+	case wanting <= 0:
+		h.room = max(min(2*len(kept), most), most/fewMarks, 1)
+	case h.room < most:
+		h.room = min(2*h.room, most)
+	default:
+		for i := range kept[:wanting] {
 			h.doubtful.add(&kept[i])
 		}
-		kept = slices.Delete(kept, 0, few)
+		kept = slices.Delete(kept, 0, wanting)
 	}
 	clear(h.marks[len(kept):])
 	h.marks = kept

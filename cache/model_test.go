@@ -133,7 +133,7 @@ func (m *model) Again(t *rapid.T) {
 func (m *model) Burst(t *rapid.T) {
 	tables := drawTables(t)
 	visible := rapid.Bool().Draw(t, "acknowledged")
-	for range rapid.IntRange(500, 1200).Draw(t, "transactions") {
+	for range rapid.IntRange(40, 100).Draw(t, "transactions") {
 		tx := m.begin(tables)
 		m.finish(tx, false)
 		m.mark(tx, visible)
@@ -285,7 +285,7 @@ func (m *model) mustBe(f *modelFill) (cache.Verdict, string) {
 // and not all of it was known to be visible when the response was asked for.
 func (m *model) mayForget(f *modelFill) bool {
 	for _, d := range f.dependencies {
-		if m.marks[d] <= 1024 {
+		if m.marks[d] <= 64 {
 			continue
 		}
 		for _, tx := range m.all {

@@ -30,10 +30,10 @@ func (n *node) happened() *events {
 }
 
 // mark remembers the change. Called with the log's lock held for writing.
-func (n *node) mark(m mark, limit int, settled *settlement) {
+func (n *node) mark(m mark, most int, settled *settlement) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.happened().add(m, limit, settled) {
+	if n.happened().add(m, most, settled) {
 		n.marked.Store(uint64(m.at))
 	}
 }

@@ -1,14 +1,9 @@
 package cache
 
-const (
-	marksPerRing = 4096    // row changes of one relation remembered one by one before its floor rises
-	marksOfRings = 1 << 20 // the same of all rings together; beyond it a ring has marksPerRow
-	maxRings     = 1 << 12 // relations told apart; the rest share a ring
-)
+import "slices"
 
 // rowMark is one change to one row. It holds no pointers: there are many.
 type rowMark struct {
-	row     uint64 // hash of the Row
 	at      Position
 	xid     uint64
 	lsn     uint64
@@ -26,52 +21,55 @@ type rowMark struct {
 // Changes that the ring had to forget go into its floors, and those into each node made from then on.
 // Guarded by the log's lock.
 type ring struct {
-	marks []rowMark // next is the oldest once it is full
-	next  int
+	rows  []uint64 // the hash of each mark's Row; apart, for that is what is searched
+	marks []rowMark
+	next  int     // the oldest, once the ring is full
 	past  history // floors only
 }
 
-// add remembers the change of a row, and returns by how many marks the ring has grown.
-func (r *ring) add(m *mark, row uint64, room int, settled *settlement) (grown int) {
-	entry := rowMark{row: row, at: m.at, xid: m.xid, lsn: m.lsn, visible: m.visible, applied: m.applied}
-	if len(r.marks) < cap(r.marks) {
-		r.marks = append(r.marks, entry)
-		return 0
+// add remembers the change of a row. Room says whether the ring may become larger than it is.
+func (r *ring) add(m *mark, row uint64, room bool, settled *settlement) {
+	entry := rowMark{at: m.at, xid: m.xid, lsn: m.lsn, visible: m.visible, applied: m.applied}
+	if room {
+		r.turn()
+		r.rows, r.marks = append(r.rows, row), append(r.marks, entry)
+		return
 	}
-	if n := len(r.marks); n < marksPerRow || n < marksPerRing && n <= room {
-		r.grow(max(n, marksPerRow))
-		r.marks = append(r.marks, entry)
-		return cap(r.marks) - n
-	}
-	oldest := &r.marks[r.next]
-	if m := oldest.mark(); !r.past.forget(&m, settled) {
+	if m := r.marks[r.next].mark(); !r.past.forget(&m, settled) {
 		r.past.settle(settled)
 		r.past.doubtful.add(&m)
 	}
-	*oldest = entry
+	r.rows[r.next], r.marks[r.next] = row, entry
 	r.next = (r.next + 1) % len(r.marks)
-	return 0
 }
 
-// grow makes room for more marks, and puts the oldest first.
-func (r *ring) grow(more int) {
-	marks := make([]rowMark, 0, len(r.marks)+more)
-	r.marks = append(append(marks, r.marks[r.next:]...), r.marks[:r.next]...)
-	r.next = 0
+// turn puts the oldest first.
+func (r *ring) turn() {
+	if r.next != 0 {
+		r.rows = append(slices.Clone(r.rows[r.next:]), r.rows[:r.next]...)
+		r.marks = append(slices.Clone(r.marks[r.next:]), r.marks[:r.next]...)
+		r.next = 0
+	}
 }
 
 // start puts into a new node what is known of its row's changes.
 func (r *ring) start(n *node, row uint64) {
-	e := events{history: r.past}
-	newest := max(e.forgotten.at, e.doubtful.at)
-	for i := range r.marks {
-		if m := &r.marks[(r.next+i)%len(r.marks)]; m.row == row {
-			e.marks = append(e.marks, m.mark())
-			newest = max(newest, m.at)
+	newest := max(r.past.forgotten.at, r.past.doubtful.at)
+	var marks []mark
+	for _, part := range [...]struct {
+		rows []uint64
+		from int
+	}{{r.rows[r.next:], r.next}, {r.rows[:r.next], 0}} { // oldest first
+		for i := range part.rows {
+			if part.rows[i] == row {
+				m := r.marks[part.from+i].mark()
+				marks, newest = append(marks, m), max(newest, m.at)
+			}
 		}
 	}
 	if newest != 0 {
-		n.events = &e
+		n.events = &events{history: r.past}
+		n.events.marks = marks
 		n.marked.Store(uint64(newest))
 	}
 }
