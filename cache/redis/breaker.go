@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -35,8 +36,11 @@ func (s *Store) breakerSettings() gobreaker.Settings {
 
 // answered reports whether Redis did what it can.
 func answered(err error) bool {
-	return err == nil || errors.Is(err, goredis.Nil) || goredis.IsOOMError(err)
+	return err == nil || errors.Is(err, goredis.Nil) || goredis.IsOOMError(err) || isWrongType(err)
 }
+
+// isWrongType reports whether Redis has something of another type under the key.
+func isWrongType(err error) bool { return err != nil && goredis.HasErrorPrefix(err, "WRONGTYPE") }
 
 // guarded runs the call within the budget, unless the breaker is open.
 func (s *Store) guarded(ctx context.Context, call func(context.Context) error) error {
@@ -50,8 +54,13 @@ func (s *Store) guarded(ctx context.Context, call func(context.Context) error) e
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Budget)
 	defer cancel()
 	err = call(ctx)
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		err = context.Canceled // the caller left; the client may have said so in other words
+	var network net.Error
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // the client may have said so in other words
+		err = ctx.Err()
+	case errors.As(err, &network) && network.Timeout():
+		err = context.DeadlineExceeded // the connection's deadline is the context's
 	}
 	done(err)
 	if !answered(err) && !errors.Is(err, context.Canceled) {

@@ -1,2 +1,94 @@
-// Package redis is the tier that instances share.
+// Package redis is the tier that instances share: stored responses, and the log of purges between them, in
+// one Redis (or Valkey): a single server, one behind Sentinel, or a cluster.
+//
+// # URLs
+//
+//	redis://[user:password@]host[:6379][/db]              one server; rediss:// for TLS
+//	redis+sentinel://[user:password@]host[:26379],…/master[?db=0&sentinel_username=…&sentinel_password=…]
+//	redis+cluster://[user:password@]host[:6379],…         any of its nodes; rediss+… for TLS, as with Sentinel
+//
+// # What is there
+//
+// Every key begins with Config.Prefix; forebay never looks for keys, so others may live beside it.
+//
+//	<prefix>r1:<base64url of the first 16 bytes of SHA-256(cache key)>   a value, with PEXPIRE
+//	<prefix>log                                                          the shared log, a stream
+//
+// The cache key itself is in the value and compared, so a collision is a miss. "r1" goes with the version of
+// the value: versions that cannot read each other do not overwrite each other. Keep maxmemory-policy at
+// volatile-lru or volatile-ttl: what is evicted is refilled, and the log, which does not expire, is kept.
+// Whoever can write to this Redis can put words into forebay's mouth: the checksum tells damage from a value,
+// not a forger from forebay. Keep it as private as the database.
+//
+// # A value, version 1
+//
+// Integers are little-endian and, unless they are called unsigned, signed; durations and wall-clock times are
+// in nanoseconds, times since 1970, and math.MinInt64 where there is none. bytes is an unsigned 32-bit length
+// and as many bytes. A change of anything here is a new version; testdata/value-v1.hex holds it.
+//
+//	  0   4  "FBAY"
+//	  4   1  version, 1
+//	  5   1  kind: 0 ordinary, 1 index of variants, 2 memo that the key is uncacheable
+//	  6   2  status, unsigned
+//	  8   8  XXH3 of all from byte 16 on, seeded with bytes 0 to 7, unsigned
+//	 16   4  flags, from the lowest bit: TTL only, softened, and of Cache-Control: present, no-store, no-cache,
+//	         private, public, must-revalidate, proxy-revalidate, must-understand, immutable; the rest are zero
+//	 20   4  length of the whole value, unsigned
+//	 24   8  when it was written, in microseconds on the server's clock, and never later than it was
+//	 32   8  the response's age then
+//	 40   8  lifetime
+//	 48   8  stale-while-revalidate
+//	 56   8  stale-if-error
+//	 64   8  corrected initial age (RFC 9111 s.4.2.3)
+//	 72   8  time of the request
+//	 80   8  time of the response
+//	 88   8  its Date
+//	 96   8  position of the writer's change log before the snapshot was asked for, unsigned
+//	104   8  incarnation of the shared log, unsigned; 0: the writer did not know it
+//	112   8  place in the shared log up to which the writer had read: milliseconds << 22 | sequence, unsigned
+//	120   8  xmin of the snapshot, unsigned
+//	128   8  xmax, unsigned
+//	136   8  Cache-Control: max-age, -1 when absent
+//	144   8  s-maxage, likewise
+//	152   8  stale-while-revalidate, likewise
+//	160   8  stale-if-error, likewise
+//	168   8  the process that wrote it, a random number, unsigned
+//	176   8  WAL position that a standby had replayed, unsigned; 0: the snapshot is of the primary
+//	184      bytes: cache key, epoch, rule, content type, ETag, body; then, each an unsigned 32-bit count and its
+//	         elements: xids in progress (8, unsigned), dependencies (bytes), fields (bytes name, bytes value),
+//	         encodings (bytes coding, bytes ETag, bytes body), Vary (bytes)
+//
+// What does not fit this to the last byte is a miss and counted as garbage, never an error.
+//
+// # The shared log
+//
+// Each entry of the stream has three fields: i, the incarnation in 16 hexadecimal digits; p, the id of the
+// entry before it; b, the body:
+//
+//	0   1  version, 1
+//	1   1  kind: 0 the incarnation begins, 1 purge, 2 change
+//	2   1  1: soft
+//	3   1  zero
+//	4   8  the process that wrote it, unsigned
+//	12  8  that process's own count, unsigned
+//	20     an unsigned 32-bit count and as many bytes: dependencies; then likewise key prefixes
+//
+// A Lua script appends, so that every entry names its true predecessor whoever writes beside it. An entry
+// that does not follow the last one read, or cannot be read, purges everything. A log that ends before what
+// was read, or is not there, begins a new incarnation: no value from before it is believed, and what was
+// purged in the last ten minutes is said again. So neither trimming, nor FLUSHALL, nor a restart, nor an old
+// copy of the data, nor a failover that lost the newest entries can bring back what was purged.
+//
+// # Who may use a value
+//
+// The process that wrote it, in the epoch in which it did, gets it back standing in its own change log, as
+// it was. Any other gets only what changes do not concern (TTL only), if the shared log is known from where
+// the writer had read it up to no more than three seconds ago, and holds no purge of it. Ages go on by the
+// server's clock, in which every doubt makes a response older.
+//
+// # What it costs when Redis fails
+//
+// A call ends with the caller's context or with Config.Budget. Five failures in a row open a breaker, and one
+// call a second tries again. No room, and something else under a key, are answers and not failures. A purge
+// that could not be written waits, and is held against everything found in the meantime.
 package redis

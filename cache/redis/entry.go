@@ -134,7 +134,7 @@ func (e *entry) appendBody(dst []byte) []byte {
 func (e *entry) parseBody(b []byte) error {
 	c := cursor{rest: b}
 	head := c.take(4)
-	if head == nil || head[0] != entryVersion || head[1] > entryChange || head[2] > entrySoft {
+	if head == nil || head[0] != entryVersion || head[1] > entryChange || head[2] > entrySoft || head[3] != 0 {
 		return errEntry
 	}
 	e.kind, e.purge.Soft = head[1], head[2] == entrySoft

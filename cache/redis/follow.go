@@ -69,7 +69,7 @@ func (f *follower) step(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, followBlock+followTimeout)
 	defer cancel()
-	streams, err := f.control.XRead(ctx, &goredis.XReadArgs{
+	streams, err := f.tail.XRead(ctx, &goredis.XReadArgs{
 		Streams: []string{f.logKey, f.last.String()}, Count: followPage, Block: followBlock,
 	}).Result()
 	if err != nil && !errors.Is(err, goredis.Nil) {
@@ -148,7 +148,7 @@ func (f *follower) lookFor(ctx context.Context, lost uint64) (head, error) {
 	ctx, cancel := context.WithTimeout(ctx, followTimeout)
 	defer cancel()
 	before := f.clock.Now()
-	h, err := f.lookAt(ctx, f.control, lost)
+	h, err := f.lookAt(ctx, lost)
 	if err != nil {
 		return h, err
 	}

@@ -41,7 +41,8 @@ const (
 	defaultMaxSize = 8 << 20
 
 	poolSize        = 64 // connections for requests
-	controlPoolSize = 2  // for following the log
+	controlPoolSize = 2
+	tailPoolSize    = 1
 	fullFor         = time.Second
 )
 
@@ -60,8 +61,10 @@ type Store struct {
 	instance uint64 // this process among those that write to the log
 	scripts  scripts
 
-	client  goredis.UniversalClient // for requests, and to write to the log
-	control goredis.UniversalClient // for following the log
+	client  goredis.UniversalClient // for requests
+	gets    gets                    // by it
+	control goredis.UniversalClient // to look at the log and to write to it
+	tail    goredis.UniversalClient // to wait for its next entries
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	history *history
@@ -89,9 +92,10 @@ func New(cfg Config, deps Deps) (*Store, error) {
 	s := &Store{
 		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger,
 		logKey: cfg.Prefix + "log", instance: newNonce(), scripts: newScripts(),
-		client: to.client(poolSize), control: to.client(controlPoolSize),
+		client: to.client(poolSize, cfg.Budget), control: to.client(controlPoolSize, controlTimeout), tail: to.client(tailPoolSize, controlTimeout),
 		history: newHistory(),
 	}
+	s.gets.client = s.client
 	s.outbox = newOutbox(s.history)
 	s.metrics = newMetrics(deps.Metrics, s)
 	s.health = health{store: s}
@@ -102,14 +106,17 @@ func New(cfg Config, deps Deps) (*Store, error) {
 // Run follows the shared log and writes to it, until ctx ends. Before it has read the log, Get and Set
 // do nothing. When it returns, so do they for good.
 func (s *Store) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.control.Close() }) // a read that waits for the log ends with it
+	if err := s.gets.open(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.tail.Close() }) // a read that waits for the log ends with it
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.follow(ctx) })
 	wg.Go(func() { s.send(ctx) })
 	wg.Wait()
 	s.known.Store(0)
-	return errors.Join(ignoreClosed(s.control.Close()), ignoreClosed(s.client.Close()))
+	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close(), s.client.Close())
 }
 
 // Get returns the response stored under key if it may still be used as far as this instance knows. It
@@ -123,12 +130,15 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 	asked := s.log.Position() // before Redis is asked: a purge from now on outdates what it answers
 	var b []byte
 	err := s.guarded(ctx, func(ctx context.Context) (err error) {
-		b, err = s.client.Get(ctx, s.redisKey(key)).Bytes()
+		b, err = s.gets.get(ctx, s.redisKey(key))
 		return err
 	})
 	switch {
 	case errors.Is(err, goredis.Nil):
 		s.metrics.getsMiss.Inc()
+		return nil, nil
+	case isWrongType(err):
+		s.metrics.invalid(errGarbage)
 		return nil, nil
 	case err != nil:
 		s.metrics.getsError.Inc()

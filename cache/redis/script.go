@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -53,11 +54,35 @@ return last
 // maxLogEntries is how long the log is kept. An instance that was away for longer than that finds a gap.
 const maxLogEntries = 10000
 
-// scripts are the two of them, as go-redis caches them on the server. Safe for concurrent use.
-type scripts struct{ look, write *goredis.Script }
+// scripts are the two of them. Safe for concurrent use.
+type scripts struct{ look, write *script }
 
 func newScripts() scripts {
-	return scripts{look: goredis.NewScript(lookScript), write: goredis.NewScript(writeScript)}
+	return scripts{look: newScript(lookScript), write: newScript(writeScript)}
+}
+
+// script is one of them, as go-redis caches it on the server. Safe for concurrent use.
+//
+// It may write although the server has no room: what is purged must be heard of, and the log is bounded.
+// Servers before Redis 7 know no such flag and refuse the text, which then goes without.
+type script struct {
+	flagged, plain *goredis.Script
+	old            atomic.Bool // the server knows no flags
+}
+
+func newScript(text string) *script {
+	return &script{flagged: goredis.NewScript("#!lua flags=allow-oom\n" + text), plain: goredis.NewScript(text)}
+}
+
+func (s *script) run(ctx context.Context, client goredis.UniversalClient, key string, args ...any) *goredis.Cmd {
+	if !s.old.Load() {
+		reply := s.flagged.Run(ctx, client, []string{key}, args...)
+		if !goredis.HasErrorPrefix(reply.Err(), "Error compiling script") {
+			return reply
+		}
+		s.old.Store(true)
+	}
+	return s.plain.Run(ctx, client, []string{key}, args...)
 }
 
 // head is where the log ends.
@@ -68,13 +93,13 @@ type head struct {
 }
 
 // lookAt asks where the log ends. Lost is the incarnation that is known to have lost entries; 0: none.
-func (s *Store) lookAt(ctx context.Context, client goredis.UniversalClient, lost uint64) (head, error) {
+func (s *Store) lookAt(ctx context.Context, lost uint64) (head, error) {
 	broken := "-"
 	if lost != 0 {
 		broken = incarnationText(lost)
 	}
 	first := s.entryBody(&entry{kind: entryStart})
-	reply, err := s.scripts.look.Run(ctx, client, []string{s.logKey}, maxLogEntries, incarnationText(newNonce()), first, broken).StringSlice()
+	reply, err := s.scripts.look.run(ctx, s.control, s.logKey, maxLogEntries, incarnationText(newNonce()), first, broken).StringSlice()
 	if err != nil {
 		return head{}, fmt.Errorf("look at the shared log: %w", err)
 	}
@@ -106,7 +131,7 @@ func (s *Store) write(ctx context.Context, bodies [][]byte) error {
 	for _, b := range bodies {
 		args = append(args, b)
 	}
-	if err := s.scripts.write.Run(ctx, s.client, []string{s.logKey}, args...).Err(); err != nil {
+	if err := s.scripts.write.run(ctx, s.control, s.logKey, args...).Err(); err != nil {
 		return fmt.Errorf("write to the shared log: %w", err)
 	}
 	return nil

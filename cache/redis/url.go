@@ -10,6 +10,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -138,18 +139,27 @@ func address(host, port string) (string, error) {
 	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
-// dialTimeout bounds a connection's making, which a request does not have to wait for: it may be finished
-// for the next one.
-const dialTimeout = 2 * time.Second
+const (
+	// dialTimeout bounds a connection's making, which a request does not have to wait for: it may be finished
+	// for the next one.
+	dialTimeout = 2 * time.Second
 
-// client makes a client that answers within its contexts and leaves it to its caller to try again.
-func (t target) client(pool int) goredis.UniversalClient {
+	controlTimeout = 2 * time.Second // for an answer about the log, where its context does not say less
+)
+
+// client makes a client that answers within its contexts and leaves it to its caller to try again. Answer
+// bounds the wait for an answer that no context bounds: a round trip that several callers share.
+//
+// The library's own log is turned off, for the whole process: it goes to standard error, holds addresses,
+// and says nothing that errors and Health do not.
+func (t target) client(pool int, answer time.Duration) goredis.UniversalClient {
+	goredis.SetLogger(new(logging.VoidLogger))
 	o := &goredis.UniversalOptions{
 		Addrs: t.addrs, DB: t.db, MasterName: t.master, IsClusterMode: t.kind == "redis+cluster",
 		Username: t.user, Password: t.password, SentinelUsername: t.sentinelUser, SentinelPassword: t.sentinelPassword,
 		ClientName: "forebay", DisableIdentity: true,
 		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout,
-		ReadTimeout: dialTimeout, WriteTimeout: dialTimeout,
+		ReadTimeout: answer, WriteTimeout: answer,
 		PoolSize: pool, PoolTimeout: dialTimeout, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

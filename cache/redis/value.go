@@ -24,7 +24,7 @@ var (
 const (
 	valueMagic   = "FBAY"
 	valueVersion = 1
-	fixedSize    = 176 // bytes before the first field of variable length
+	fixedSize    = 184 // bytes before the first field of variable length
 
 	noTime = math.MinInt64 // stands for the zero time.Time
 )
@@ -81,7 +81,7 @@ func appendValue(dst []byte, key []byte, r *cache.StoredResponse, at stamp) []by
 		nanos(r.RequestTime), nanos(r.ResponseTime), nanos(r.Date),
 		int64(s.Asked()), int64(at.incarnation), int64(at.shared), int64(s.Snapshot().Xmin), int64(s.Snapshot().Xmax),
 		int64(r.Directives.MaxAge), int64(r.Directives.SMaxAge), int64(r.Directives.StaleWhileRevalidate), int64(r.Directives.StaleIfError),
-		int64(at.instance),
+		int64(at.instance), int64(s.Snapshot().Replayed),
 	} {
 		dst = le.AppendUint64(dst, uint64(n))
 	}
@@ -154,7 +154,7 @@ func parseValue(b []byte) (*value, error) {
 	v := &value{
 		stamp:    stamp{instance: le.Uint64(b[168:]), written: i64(24), age: time.Duration(i64(32)), incarnation: le.Uint64(b[104:]), shared: cache.SharedPosition(le.Uint64(b[112:]))},
 		response: r, asked: cache.Position(le.Uint64(b[96:])), softened: flags&flagSoftened != 0,
-		snapshot: cache.Snapshot{Xmin: le.Uint64(b[120:]), Xmax: le.Uint64(b[128:])},
+		snapshot: cache.Snapshot{Xmin: le.Uint64(b[120:]), Xmax: le.Uint64(b[128:]), Replayed: le.Uint64(b[176:])},
 	}
 	rest := cursor{rest: b[fixedSize:]}
 	v.key, v.epoch, r.Rule = rest.text(), rest.text(), rest.text()
