@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,8 +45,9 @@ type Database struct {
 	catalogue *catalogue
 	strays    strays
 	own       ownStatements
-	known     sync.Map  // *rules.Rule -> *knowledge
-	scratch   sync.Pool // of *scratch
+	known     sync.Map     // *rules.Rule -> *knowledge
+	scratch   sync.Pool    // of *scratch
+	broke     atomic.Int64 // cache.Instant at which a connection was last found broken
 
 	mu     sync.Mutex // guards all below
 	pool   *pgxpool.Pool
@@ -96,6 +98,7 @@ func (d *Database) poolConfig() (*pgxpool.Config, error) {
 			c.ConnConfig.RuntimeParams[name] = value
 		}
 	}
+	c.ShouldPing = d.doubts
 	c.AfterConnect = d.afterConnect
 	c.AfterRelease = d.afterRelease
 	c.BeforeClose = func(conn *pgx.Conn) {
@@ -132,6 +135,13 @@ func (d *Database) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 		db: d, pg: pg, backend: b, born: time.Now(), prepared: make(map[string]*preparedStatement),
 	}
 	return nil
+}
+
+// doubts reports whether a connection has to show that it lives before it is handed out: because it has
+// been idle for long, or because it was when another one broke. A server that restarts breaks them all, and
+// a call that is tried again must not find one corpse after the other.
+func (d *Database) doubts(_ context.Context, p pgxpool.ShouldPingParams) bool {
+	return p.IdleDuration > time.Second || d.clock.Now().Sub(cache.Instant(d.broke.Load())) <= p.IdleDuration
 }
 
 // afterRelease retires old connections, but never the last one.

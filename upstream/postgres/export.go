@@ -45,6 +45,7 @@ type Export struct {
 	err    error // why there are no more rows; io.EOF at the end
 	stall  *time.Timer
 	cancel context.CancelFunc
+	still  atomic.Bool // nothing moved for too long
 	closed atomic.Bool
 	idle   chan struct{} // holds a token while nobody is at work on the export
 }
@@ -94,6 +95,9 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 	if err == nil {
 		e.idle <- struct{}{}
 		return e, nil
+	}
+	if e.still.Load() {
+		err = e.stallError()
 	}
 	explained := d.explain(ctx, err, time.Since(e.start))
 	d.metrics.requests[explained.Class].Inc()
@@ -210,7 +214,7 @@ func (e *Export) settle() {
 			e.err = fmt.Errorf("end of export: %w", failure)
 		}
 	} else {
-		e.release()
+		e.release(failure)
 	}
 	if failure == nil {
 		e.d.metrics.ok.Inc()
@@ -228,11 +232,16 @@ func (e *Export) settle() {
 	e.d.observe(o)
 }
 
-// release ends what the connection is doing: with rows still to come, by giving the connection up, which
-// cancels the query on the server.
-func (e *Export) release() {
+// release ends what the connection is doing. After an error of the server's nothing more comes, and the
+// connection is as good as new; else rows are still to come, and giving it up cancels the query on the
+// server.
+func (e *Export) release(failure error) {
 	if e.stall != nil {
 		e.stall.Stop()
+	}
+	var refused *pgconn.PgError
+	if e.round != nil && errors.As(failure, &refused) {
+		_ = e.round.close(nil)
 	}
 	if e.cancel != nil {
 		e.cancel()
@@ -245,19 +254,24 @@ func (e *Export) release() {
 // abandon ends an export that never began.
 func (e *Export) abandon(err error) {
 	e.err = err
-	e.release()
+	e.release(err)
 	e.idle <- struct{}{}
 }
 
 // stalled ends an export that has not moved: whether it is the database or the reader that is waited for.
 func (e *Export) stalled() {
+	e.still.Store(true)
 	e.cancel() // wakes a Read that waits for the database
 	<-e.idle
 	defer func() { e.idle <- struct{}{} }()
-	e.end(&Error{
+	e.end(e.stallError())
+}
+
+func (e *Export) stallError() error {
+	return &Error{
 		Class: Deadline, Status: 504, Detail: "The export was ended because nothing moved for too long.",
 		Err: fmt.Errorf("export after %d rows: nothing moved for %s", e.count, e.d.cfg.ExportStall),
-	})
+	}
 }
 
 // end ends an export that is not at its end, for this reason. Called with the token of idle.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -294,4 +296,18 @@ func eventually(t testing.TB, what string, is func() bool) {
 		}
 		time.Sleep(2 * time.Millisecond) // a poll of another process, bounded by the deadline
 	}
+}
+
+// single leaves the pool one connection, so that the next call is sure to have the last one's.
+func single(c *postgres.Config) { c.MaxConnections = 1 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func readAll(t testing.TB, r io.Reader) string {
+	t.Helper()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

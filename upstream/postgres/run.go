@@ -103,6 +103,9 @@ func (d *Database) hold(ctx context.Context, w work) error {
 		_ = s.pg.Close(ctx) // the pool replaces it
 	}
 	e := d.explain(ctx, err, took)
+	if e.Class == Unavailable && s.pg.IsClosed() {
+		d.broke.Store(int64(d.clock.Now()))
+	}
 	d.metrics.requests[e.Class].Inc()
 	return e
 }

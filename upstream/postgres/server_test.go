@@ -1,0 +1,141 @@
+package postgres_test
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"forebay/cache"
+	"forebay/upstream/postgres"
+)
+
+// A crash takes back what synchronous_commit = off had let readers see, and hands out its transaction ids
+// again. Nothing from before may be compared with anything after.
+func TestCrashEndsTheEpoch(t *testing.T) {
+	t.Parallel()
+	pg := newServer(t, "synchronous_commit = off", "wal_writer_delay = 10s", "fsync = off")
+	s := newSiteOn(t, newDatabase(t, pg.URL("postgres"), clientsSchema), clientsRoutes, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
+	s.exec(t, "checkpoint") // the table itself must survive
+	s.exec(t, "update clients set name = 'seen' where id = 1")
+	standing, epoch := s.stand(s.fill(t, "GET /clients/1")), s.log.Epoch()
+	if standing.Check() != cache.Current {
+		t.Fatal("not current before the crash")
+	}
+	pg.Kill()
+	eventually(t, "the server starts again", func() bool { return pg.Start(t.Context()) == nil })
+	eventually(t, "the database answers again", func() bool {
+		_, err := s.Fill(t.Context(), s.call(t, "GET /clients/2", ""))
+		return err == nil
+	})
+	if got := s.body(t, "GET /clients/1"); strings.Contains(got, "seen") {
+		t.Logf("the crash took nothing back: %s", got)
+	}
+	if got := standing.Check(); got != cache.Outdated || s.log.Epoch() == epoch {
+		t.Errorf("what was read before the crash is %s in epoch %s", got, s.log.Epoch())
+	}
+}
+
+// A backend that dies takes all of the server's down, and the postmaster starts them again: its start time
+// and timeline stay, so that only the connections tell.
+func TestCrashOfABackendEndsTheEpoch(t *testing.T) {
+	t.Parallel()
+	pg := newServer(t, "restart_after_crash = on", "fsync = off")
+	s := newSiteOn(t, newDatabase(t, pg.URL("postgres"), clientsSchema), clientsRoutes, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
+	standing, started := s.stand(s.fill(t, "GET /clients/1")), s.one(t, "select pg_postmaster_start_time()")
+	epoch := s.log.Epoch()
+	crash(t, s)
+	eventually(t, "the database answers again", func() bool {
+		_, err := s.Fill(t.Context(), s.call(t, "GET /clients/2", ""))
+		return err == nil && s.log.Epoch() != epoch
+	})
+	if got := s.one(t, "select pg_postmaster_start_time()"); got != started {
+		t.Fatalf("the postmaster started at %s, then %s: this was another kind of crash", started, got)
+	}
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was read before the crash is %s", got)
+	}
+}
+
+// Connections that end one by one while another one stays end no epoch.
+func TestReconnectingKeepsTheEpoch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, faultsSchema, clientsRoutes+faultsRoutes, func(c *postgres.Config) { c.MaxConnections = 3 })
+	done := make(chan error, 3)
+	useAll := func() {
+		for range 3 {
+			go func() { _, err := s.Fill(t.Context(), s.call(t, "GET /sleep?seconds=0.2", "")); done <- err }()
+		}
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	useAll()
+	standing, epoch := s.stand(s.fill(t, "GET /clients/1")), s.log.Epoch()
+	const ours = "select pid from pg_stat_activity where datname = current_database() and application_name = 'forebay' order by pid limit 1"
+	for range 5 {
+		s.one(t, "select pg_terminate_backend(("+ours+"))")
+		useAll()
+	}
+	if s.log.Epoch() != epoch || standing.Check() != cache.Current {
+		t.Errorf("epoch %q became %q, what was stored is %s", epoch, s.log.Epoch(), standing.Check())
+	}
+}
+
+// A procedure that commits and whose connection breaks may go on: until it has ended nothing is stored.
+func TestNothingIsStoredWhileAStrayRuns(t *testing.T) {
+	t.Parallel()
+	schema := clientsSchema + `create procedure slow() language plpgsql as $$
+		begin update clients set name = 'half'; commit; perform pg_sleep(1.5); update clients set name = 'done'; commit; end $$;`
+	r := newRelay(t, newDatabase(t, server, schema))
+	s := newSiteOn(t, r.url, clientsRoutes+`
+- route: POST /slow
+  query: call slow()
+  rows: none
+`)
+	s.watch(t)
+	standing := s.stand(s.fill(t, "GET /clients/1"))
+	done := make(chan error, 1)
+	go func() { _, err := s.tryWrite(t, "POST /slow", ""); done <- err }()
+	observer := s.serverURL(t, r)
+	conn := connect(t, observer)
+	eventually(t, "the first half is done", func() bool { return one(t, conn, "select name from clients where id = 1") == "half" })
+	r.refuse(true) // also to the request that the statement be cancelled
+	r.cut()
+	if e := failure(t, <-done); e.Class != postgres.OutcomeUnknown {
+		t.Errorf("%s: %v", e.Class, e)
+	}
+	eventually(t, "the connection is given up", func() bool { return s.Stats().InUse == 0 })
+	r.refuse(false)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was stored is %s", got)
+	}
+	stored := 0
+	eventually(t, "responses are stored again", func() bool {
+		f := s.fill(t, "GET /clients/1")
+		if f.Refused != cache.Storable || s.stand(f).Check() != cache.Current {
+			return false
+		}
+		stored++
+		if !strings.Contains(string(f.Response.Body), "done") {
+			t.Fatalf("%s is stored while the procedure runs", f.Response.Body)
+		}
+		return true
+	})
+}
+
+// crash kills one of the server's backends as a bug in it would.
+func crash(t testing.TB, s *site) {
+	t.Helper()
+	conn := connect(t, s.url)
+	pid, err := strconv.Atoi(one(t, conn, "select pg_backend_pid()"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server has taken notice", func() bool { return conn.Ping(t.Context()) != nil })
+}
