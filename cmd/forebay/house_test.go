@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"upstream/postgres":      {"cache", "rules", "upstream/postgres/wire"},
 	"upstream/postgres/wire": {},
 	"upstream/origin":        {"cache", "rules"},
+	"upstream/changes":       {"cache", "rules"},
 	"bench/private":          {},
 	"configs":                {},
 	"configs/nexus":          {},
@@ -43,7 +44,7 @@ var rooms = map[string][]string{
 // fences keep a library to the rooms that need it.
 var fences = map[string][]string{
 	"github.com/valyala/fasthttp": {"proxy", "upstream/origin"},
-	"github.com/jackc/pgx":        {"upstream/postgres"},
+	"github.com/jackc/pgx":        {"upstream/postgres", "upstream/changes"},
 	"github.com/jackc/pglogrepl":  {"upstream/changes"},
 	"github.com/redis/go-redis":   {"cache/redis"},
 	"net/http":                    {"cmd/forebay"}, // the client of the admin listener

@@ -1,0 +1,89 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// settings are those by which the stream's texts are exactly those of every session that matters.
+func settings(application string) map[string]string {
+	return map[string]string{
+		"application_name":     application,
+		"TimeZone":             "UTC",
+		"DateStyle":            "ISO, MDY",
+		"bytea_output":         "hex",
+		"client_encoding":      "UTF8",
+		"search_path":          "pg_catalog",
+		"statement_timeout":    "0",
+		"idle_session_timeout": "0",
+	}
+}
+
+// connect opens an ordinary connection.
+func (f *Feed) connect(ctx context.Context) (*pgx.Conn, error) {
+	c, err := pgx.ParseConfig(string(f.cfg.URL))
+	if err != nil {
+		return nil, fmt.Errorf("read the database's URL: %w", err)
+	}
+	c.ConnectTimeout = f.cfg.ConnectTimeout
+	c.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec // nothing named: a pooler is told by other signs
+	for name, value := range settings(f.cfg.ApplicationName) {
+		c.RuntimeParams[name] = value
+	}
+	c.RuntimeParams["lock_timeout"] = "1s" // nobody waits for long behind an ALTER PUBLICATION that waits
+	c.RuntimeParams["statement_timeout"] = "10s"
+	c.RuntimeParams["synchronous_commit"] = "local" // a probe is not held up by a lost standby
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.ConnectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return conn, nil
+}
+
+// connectReplication opens the replication connection.
+func (f *Feed) connectReplication(ctx context.Context, s server) (*pgconn.PgConn, error) {
+	c, err := pgconn.ParseConfig(string(f.cfg.URL))
+	if err != nil {
+		return nil, fmt.Errorf("read the database's URL: %w", err)
+	}
+	c.ConnectTimeout = f.cfg.ConnectTimeout
+	for name, value := range settings(f.cfg.ApplicationName) {
+		c.RuntimeParams[name] = value
+	}
+	c.RuntimeParams["replication"] = "database"
+	// While a slot waits for whoever writes, it holds WAL, and the server does not look whether forebay still
+	// lives. So it waits for one no longer than this, and is asked again.
+	c.RuntimeParams["lock_timeout"] = "60s"
+	c.RuntimeParams["logical_decoding_work_mem"] = "4MB" // a large transaction is streamed early and holds nobody up
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.ConnectTimeout)
+	defer cancel()
+	conn, err := pgconn.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("connect for replication: %w", replicationError(err, s))
+	}
+	return conn, nil
+}
+
+// replicationError turns what lasts into a refusal that says what to do.
+func replicationError(err error, s server) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case pgerrcode.InsufficientPrivilege:
+		return &refusal{"the role may not replicate", fmt.Sprintf("run ALTER ROLE %s REPLICATION; (on a managed service, grant its role for that)", s.role)}
+	case pgerrcode.TooManyConnections:
+		return &refusal{"the server has no wal sender left", "raise max_wal_senders, or end a replication connection"}
+	case pgerrcode.ConfigurationLimitExceeded:
+		return &refusal{"the server has no replication slot left", "raise max_replication_slots, or drop a slot that is not used (see pg_replication_slots)"}
+	}
+	return err
+}

@@ -1,0 +1,316 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"forebay/cache"
+)
+
+// errRepublish : the publication has to be altered, and the server is one whose running stream would lose
+// changes by that.
+var errRepublish = errors.New("the tables have changed, and this server's version needs a new slot for that")
+
+// applying is by what changes are attributed. A transaction is applied under the lock: whoever swaps the
+// attribution, and then tells the log that more columns are told apart, does so between two transactions.
+type applying struct {
+	mu  sync.Mutex
+	now atomic.Pointer[attribution]
+}
+
+func (a *applying) swap(next *attribution) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now.Store(next)
+}
+
+// follower keeps what is published and what is covered in step with what is wanted and with what others do
+// to the catalogue. Owned by the goroutine of the catalogue.
+type follower struct {
+	feed     *Feed
+	server   server
+	pub      *publication
+	applying *applying
+	latest   func() *beat // the newest heartbeat that came round; nil: none yet
+
+	running  bool // the slot is there: what is published from now on may miss what its writers did before
+	expected published
+	covers   map[uint32]*cover
+	failed   map[uint32]error // tables that could not be published
+}
+
+func newFollower(f *Feed, s server, pub *publication, a *applying, latest func() *beat) *follower {
+	a.now.Store(&attribution{relations: map[uint32]*relation{}})
+	return &follower{feed: f, server: s, pub: pub, applying: a, latest: latest, covers: make(map[uint32]*cover)}
+}
+
+// run polls until ctx ends or something is wrong beyond repair.
+func (w *follower) run(ctx context.Context) error {
+	ticker := time.NewTicker(w.feed.cfg.Poll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		case <-w.feed.rewatch:
+		}
+		if err := w.poll(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// poll compares and acts once. The order of its steps is explained in doc.go.
+func (w *follower) poll(ctx context.Context) error {
+	wanted := *w.feed.wanted.Load()
+	c, err := readCatalogue(ctx, w.pub.conn, wanted)
+	if err != nil {
+		return err
+	}
+	now, err := w.pub.read(ctx)
+	if err != nil {
+		return err
+	}
+	w.uncoverLost(c, now)
+	w.attribute(c, wanted)
+	if now, err = w.publish(ctx, c, now); err != nil {
+		return err
+	}
+	w.uncoverLost(c, now)
+	w.expected = now
+	if w.running {
+		if err := w.cover(ctx, c, now); err != nil {
+			return err
+		}
+		w.tell(c, wanted)
+	}
+	w.feed.metrics.pollSucceeded()
+	return nil
+}
+
+// begin covers all that is published, for a stream that begins at the position and brings all that was
+// written to it since.
+func (w *follower) begin(ctx context.Context, at cache.Position, lsn uint64) error {
+	w.running = true
+	for oid := range w.expected.tables {
+		r := w.applying.now.Load().relations[oid]
+		if r != nil && w.expected.has(oid) {
+			w.covers[oid] = &cover{relation: r, coverage: cache.Coverage{After: at, Replayed: lsn}}
+		}
+	}
+	return w.poll(ctx)
+}
+
+// uncoverLost stops to promise what is not followed any more, or was not for a moment: it was taken out or
+// narrowed by somebody, has lost its identity, is gone, or nobody wants it.
+func (w *follower) uncoverLost(c *catalogue, now published) {
+	var lost []uint32
+	for oid := range w.covers {
+		e := c.relations[oid]
+		switch {
+		case e == nil:
+		case e.logged():
+			same := now.print == w.expected.print && now.tables[oid] == w.expected.tables[oid]
+			if same && now.has(oid) && e.unpublishable() == nil {
+				continue
+			}
+			w.feed.metrics.drifts.Inc()
+		case e.kind != 'm' || c.events:
+			continue
+		}
+		lost = append(lost, oid)
+	}
+	if len(lost) == 0 {
+		return
+	}
+	w.feed.logger.Info("changes of relations are not followed any more", "relations", len(lost))
+	w.uncover(lost)
+}
+
+// uncover tells the log, and then outdates what was stored while it was thought to hear of everything.
+func (w *follower) uncover(oids []uint32) {
+	concerned := make(map[uint32]bool)
+	for _, oid := range oids {
+		concerned[oid] = true
+		if r := w.covers[oid].relation; r != nil {
+			for _, t := range r.targets {
+				concerned[t.oid] = true
+			}
+		}
+		delete(w.covers, oid)
+	}
+	w.feed.face.tell(func(s *cache.Feed) {
+		s.Covered = maps.Clone(s.Covered)
+		maps.DeleteFunc(s.Covered, func(oid uint32, _ cache.Coverage) bool { return concerned[oid] })
+	})
+	var purge []cache.Dependency
+	for oid := range concerned {
+		purge = append(purge, cache.Relation(oid))
+	}
+	w.feed.log.Purge(cache.Purge{Dependencies: purge})
+}
+
+// attribute swaps the attribution. Columns that it does not follow any more are taken back first, and what
+// depends on rows by them is outdated.
+func (w *follower) attribute(c *catalogue, wanted map[uint32][]int16) {
+	before := w.applying.now.Load()
+	next := c.attribute(wanted, before)
+	if next == before {
+		return
+	}
+	narrowed := make(map[uint32][]int16)
+	for oid, old := range before.relations {
+		for i := range old.targets {
+			t := &old.targets[i]
+			for _, f := range t.columns {
+				if !next.relations[oid].tells(t.oid, f.number) {
+					narrowed[t.oid] = append(narrowed[t.oid], f.number)
+				}
+			}
+		}
+	}
+	if len(narrowed) > 0 && w.running {
+		w.narrow(narrowed)
+	}
+	w.applying.swap(next)
+}
+
+// tells reports whether changes are told apart by the target's column.
+func (r *relation) tells(oid uint32, number int16) bool {
+	return r != nil && slices.ContainsFunc(r.targets, func(t target) bool {
+		return t.oid == oid && slices.ContainsFunc(t.columns, func(f followed) bool { return f.number == number })
+	})
+}
+
+func (w *follower) narrow(columns map[uint32][]int16) {
+	w.feed.face.tell(func(s *cache.Feed) {
+		s.Covered = maps.Clone(s.Covered)
+		for oid, lost := range columns {
+			if coverage, ok := s.Covered[oid]; ok {
+				coverage.Columns = slices.DeleteFunc(slices.Clone(coverage.Columns), func(n int16) bool { return slices.Contains(lost, n) })
+				s.Covered[oid] = coverage
+			}
+		}
+	})
+	var purge []cache.Dependency
+	for oid := range columns {
+		purge = append(purge, cache.Whole(oid))
+	}
+	w.feed.log.Purge(cache.Purge{Dependencies: purge})
+}
+
+// publish brings the publication to what is wanted, and returns what it is then.
+func (w *follower) publish(ctx context.Context, c *catalogue, now published) (published, error) {
+	in, out := make(map[uint32]string), make(map[uint32]string)
+	for oid, t := range now.tables {
+		e := c.relations[oid]
+		if e == nil || !e.logged() || e.unpublishable() != nil || t.partial {
+			out[oid] = t.name
+		}
+	}
+	for oid, e := range c.relations {
+		_, published := now.tables[oid]
+		if e.logged() && e.unpublishable() == nil && (!published || out[oid] != "") {
+			in[oid] = e.quoted
+		}
+	}
+	if len(in) == 0 && len(out) == 0 && now.whole {
+		w.failed = nil
+		return now, nil
+	}
+	if w.running && !w.server.altersSafely() && (len(in) > 0 || !now.whole) {
+		return now, errRepublish
+	}
+	if !now.whole {
+		if err := w.pub.repair(ctx); err != nil {
+			return now, err
+		}
+	}
+	var err error
+	if w.failed, err = w.pub.alter(ctx, out, in); err != nil {
+		return now, err
+	}
+	next, err := w.pub.read(ctx)
+	if err != nil {
+		return now, err
+	}
+	// What was altered here is expected; what others altered meanwhile is not.
+	w.expected.print = next.print
+	if w.expected.tables == nil {
+		w.expected.tables = make(map[uint32]publishedTable)
+	}
+	for oid := range in {
+		w.expected.tables[oid] = next.tables[oid]
+	}
+	return next, nil
+}
+
+// cover begins to promise what is published, or attributed in another way, since the last poll.
+func (w *follower) cover(ctx context.Context, c *catalogue, now published) error {
+	a := w.applying.now.Load()
+	var fresh []uint32
+	for oid, e := range c.relations {
+		old := w.covers[oid]
+		switch {
+		case e.logged() && now.has(oid) && (old == nil || old.relation != a.relations[oid]):
+			fresh = append(fresh, oid)
+		case e.kind == 'v' && old == nil, e.kind == 'm' && c.events && old == nil:
+			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position()}}
+		}
+	}
+	if len(fresh) > 0 {
+		held, err := writers(ctx, w.pub.conn, fresh)
+		if err != nil {
+			return err
+		}
+		lsn, err := insertPosition(ctx, w.pub.conn)
+		if err != nil {
+			return err
+		}
+		at := w.feed.log.Position() // after the question: who wrote and is not in held is seen by who asks now
+		for _, oid := range fresh {
+			coverage := cache.Coverage{Writers: held[oid], After: at}
+			if len(held[oid]) == 0 {
+				coverage.Replayed = lsn
+			}
+			w.covers[oid] = &cover{relation: a.relations[oid], coverage: coverage}
+		}
+	}
+	latest, at := w.latest(), w.feed.log.Position()
+	for _, c := range w.covers {
+		c.settle(latest, at)
+	}
+	return nil
+}
+
+// tell gives the log and people what is covered.
+func (w *follower) tell(c *catalogue, wanted map[uint32][]int16) {
+	covered, uncovered := c.coverages(wanted, w.covers, w.why)
+	w.feed.face.note(func(r *report) {
+		r.uncovered, r.coveredAll, r.events = uncovered, len(covered), c.events
+	})
+	w.feed.face.tell(func(s *cache.Feed) { s.Covered = covered })
+}
+
+// why says why a relation is not covered.
+func (w *follower) why(e *entry) *refusal {
+	if e.kind == 'm' {
+		return e.refreshed()
+	}
+	if r := e.unpublishable(); r != nil {
+		return r
+	}
+	if err := w.failed[e.oid]; err != nil {
+		return &refusal{"table " + e.quoted + " could not be published: " + err.Error(), "it is tried again every second"}
+	}
+	return &refusal{"table " + e.quoted + " is being published", "wait a second"}
+}
+
+// logged reports whether it is a table, whose changes are in the write-ahead log if anywhere.
+func (e *entry) logged() bool { return e.kind == 'r' }
