@@ -8,7 +8,8 @@ package cache
 // TRUNCATE, an old value that is not known, a write that only its locks tell of.
 type Change struct {
 	// Xid is top-level and 64-bit. 0 is one that is not known, or not comparable with this log's: all that
-	// was asked for before the change was applied is outdated by it, and nothing that was asked for after.
+	// was asked for before the change was applied is outdated by it, and nothing that was asked for after. So
+	// it must be visible by then: of one that may still become visible the xid must be known.
 	Xid          uint64
 	LSN          uint64 // the end of its commit record; 0: not known, and then no standby is known to have replayed it
 	Dependencies []Dependency
