@@ -7,6 +7,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 TESTFLAGS ?= -race -shuffle=on
 PKGS      ?= ./...
+BENCH_OUT ?= bin/bench
 
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
@@ -65,7 +66,13 @@ fuzz: go-version ## Fuzz every parser for FUZZTIME each (30s)
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p || exit 1; done; done
 
 .PHONY: bench
-bench: go-version ## Run the benchmarks against a private Postgres and Redis
+bench: go-version ## Measure forebay from nothing; a table here, JSON and a page in BENCH_OUT (bin/bench)
+	@tools/need.sh postgres redis
+	@$(MAKE) --no-print-directory build
+	@bin/forebay bench --out $(BENCH_OUT)
+
+.PHONY: microbench
+microbench: go-version ## Run the Go benchmarks against a private Postgres and Redis
 	@tools/need.sh postgres redis
 	$(GO) build -o bin/withservers ./tools/withservers
 	bin/withservers $(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKGS)

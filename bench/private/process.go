@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,8 +24,10 @@ type process struct {
 	name string
 	dir  string // its own directory, removed at the end
 	port int
+	side int      // a second port, of programs that have two listeners
 	uid  *account // whom it runs as; nil: the caller
 	log  string   // path of what it printed
+	env  []string // beside the caller's environment
 
 	mu   sync.Mutex // guards cmd and done
 	cmd  *exec.Cmd
@@ -40,17 +43,25 @@ func servantAccount() (*account, error) {
 		return nil, nil
 	}
 	for _, name := range []string{"postgres", "_postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, errU := strconv.ParseUint(u.Uid, 10, 32)
-		gid, errG := strconv.ParseUint(u.Gid, 10, 32)
-		if errU == nil && errG == nil {
-			return &account{uid: uint32(uid), gid: uint32(gid)}, nil
+		if a, err := accountOf(name); err == nil {
+			return a, nil
 		}
 	}
 	return nil, errors.New("cannot run Postgres as root and found no user postgres or nobody to run it as; start forebay as an ordinary user")
+}
+
+// accountOf finds a user.
+func accountOf(name string) (*account, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("look up user %q: %w", name, err)
+	}
+	uid, errU := strconv.ParseUint(u.Uid, 10, 32)
+	gid, errG := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(errU, errG); err != nil {
+		return nil, fmt.Errorf("look up user %q: %w", name, err)
+	}
+	return &account{uid: uint32(uid), gid: uint32(gid)}, nil
 }
 
 // newProcess makes the directory. It stands directly under the system's temporary directory: a home of
@@ -60,6 +71,11 @@ func newProcess(name string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newProcessOf(name, uid)
+}
+
+// newProcessOf makes the directory of a process that runs as the account, or as the caller if it is nil.
+func newProcessOf(name string, uid *account) (*process, error) {
 	dir, err := os.MkdirTemp("", "forebay-"+name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("make directory for %s: %w", name, err)
@@ -71,17 +87,39 @@ func newProcess(name string) (*process, error) {
 			return nil, fmt.Errorf("chown %s: %w", dir, err)
 		}
 	}
-	if p.port, err = freePort(); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
+	for _, port := range []*int{&p.port, &p.side} {
+		if *port, err = freePort(); err != nil {
+			_ = os.RemoveAll(dir)
+			return nil, err
+		}
 	}
 	return p, nil
+}
+
+// filler puts the process's ports and directory into texts.
+func (p *process) filler() *strings.Replacer {
+	return strings.NewReplacer("%PORT%", strconv.Itoa(p.port), "%SIDE%", strconv.Itoa(p.side), "%DIR%", p.dir)
+}
+
+// write writes a file into the directory, for the account to read.
+func (p *process) write(name, text string) error {
+	path := filepath.Join(p.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("make directory of %s: %w", name, err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
 }
 
 // command makes a command that runs as the servant in the process's directory.
 func (p *process) command(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = p.dir
+	if p.env != nil {
+		cmd.Env = append(os.Environ(), p.env...)
+	}
 	cmd.SysProcAttr = childAttributes()
 	if p.uid != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.uid.uid, Gid: p.uid.gid}

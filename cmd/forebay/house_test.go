@@ -36,15 +36,27 @@ var rooms = map[string][]string{
 	"upstream/postgres/wire": {},
 	"upstream/origin":        {"cache", "rules"},
 	"upstream/changes":       {"cache", "rules"},
+	"bench":                  {"bench/clients", "bench/gauge", "bench/load", "bench/peers", "bench/report", "bench/scale", "bench/scenario", "bench/stage"},
+	"bench/bare":             {},
+	"bench/clients":          {"bench/load"},
+	"bench/gauge":            {},
+	"bench/legacy":           {},
+	"bench/load":             {},
+	"bench/peers":            {"bench/bare", "bench/gauge", "bench/load", "bench/private", "bench/report", "bench/stage"},
 	"bench/private":          {},
+	"bench/report":           {"bench/gauge"},
+	"bench/scale":            {"bench/bare", "bench/gauge", "bench/load", "bench/private", "bench/report", "bench/stage"},
+	"bench/scenario":         {"bench/bare", "bench/clients", "bench/gauge", "bench/load", "bench/private", "bench/report", "bench/stage"},
+	"bench/stage":            {"bench/clients", "bench/gauge", "bench/load", "bench/private", "configs/nexus"},
 	"configs":                {},
 	"configs/nexus":          {},
 }
 
-// fences keep a library to the rooms that need it.
+// fences keep a library to the rooms that need it. The harness is outside of forebay, as a client of it and as
+// the services it is compared with: it needs HTTP and SQL of its own.
 var fences = map[string][]string{
-	"github.com/valyala/fasthttp": {"proxy", "upstream/origin"},
-	"github.com/jackc/pgx":        {"upstream/postgres", "upstream/changes"},
+	"github.com/valyala/fasthttp": {"proxy", "upstream/origin", "bench"},
+	"github.com/jackc/pgx":        {"upstream/postgres", "upstream/changes", "bench"},
 	"github.com/jackc/pglogrepl":  {"upstream/changes"},
 	"github.com/redis/go-redis":   {"cache/redis"},
 	"net/http":                    {"cmd/forebay"}, // the client of the admin listener

@@ -29,6 +29,7 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Say what is wrong with a configuration, without serving it."`
 	Purge   purgeCmd   `cmd:"" help:"Have a running forebay drop stored responses."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running forebay whether it is ready; for health checks."`
+	Bench   benchCmd   `cmd:"" help:"Measure forebay: before and after, failures, other caches, scale."`
 	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of the configuration, for editors."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,14 @@
+// Package bench measures forebay from outside, by HTTP and SQL alone: what it does for the clients API before
+// and after, what happens when something breaks, how it does beside other caches, and which costs grow with
+// size. One call runs everything from nothing, or against a service that runs already, and ends in a report.
+//
+//	load      arrivals, latencies, results
+//	clients   what the frontend asks for
+//	stage     servers and data to play on, with legacy (the old service) and bare (origin and yardstick)
+//	scenario  what is played, and the goals
+//	peers     other caches beside forebay
+//	scale     what stays flat
+//	gauge     CPU, memory, machine, pool, statements
+//	report    table, JSON, page, comparison
+//	private   servers that belong to their caller alone
+package bench

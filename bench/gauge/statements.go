@@ -1,0 +1,80 @@
+package gauge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Statements reads what Postgres spent on the statements of one database, from pg_stat_statements. Its own
+// are made in another database and not counted. Not safe for concurrent use.
+type Statements struct {
+	conn     *pgx.Conn
+	database string
+}
+
+// Spent is what statements cost Postgres.
+type Spent struct {
+	Calls int64 `json:"calls"`
+	// Time is of planning and executing, without the wait for a lock held by others taken out.
+	Time time.Duration `json:"time_ns"`
+	Rows int64         `json:"rows"`
+}
+
+// NewStatements opens a connection to admin, a database of the same server, and looks at the named database.
+func NewStatements(ctx context.Context, admin, database string) (*Statements, error) {
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		return nil, fmt.Errorf("connect to read statistics: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "create extension if not exists pg_stat_statements"); err != nil {
+		_ = conn.Close(ctx)
+		return nil, fmt.Errorf("create pg_stat_statements: %w", err)
+	}
+	return &Statements{conn: conn, database: database}, nil
+}
+
+// OwnStatements looks at the database that the URL names, from within: the few statements of the looking are
+// counted, too.
+func OwnStatements(ctx context.Context, url string) (*Statements, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read the database's URL: %w", err)
+	}
+	return NewStatements(ctx, url, config.Database)
+}
+
+// Spent returns what was spent so far: what a piece of work cost is the difference of two.
+func (s *Statements) Spent(ctx context.Context) (Spent, error) {
+	var spent Spent
+	var millis float64
+	err := s.conn.QueryRow(ctx, `select coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time + total_plan_time), 0)::float8,
+			coalesce(sum(rows), 0)::bigint
+		from pg_stat_statements s join pg_database d on d.oid = s.dbid where datname = $1`, s.database).Scan(&spent.Calls, &millis, &spent.Rows)
+	if err != nil {
+		return spent, fmt.Errorf("read pg_stat_statements: %w", err)
+	}
+	spent.Time = time.Duration(millis * float64(time.Millisecond))
+	return spent, nil
+}
+
+// Calls returns how often a statement was called whose text contains the words.
+func (s *Statements) Calls(ctx context.Context, words string) (int64, error) {
+	var calls int64
+	err := s.conn.QueryRow(ctx, `select coalesce(sum(calls), 0)::bigint
+		from pg_stat_statements s join pg_database d on d.oid = s.dbid where datname = $1 and position($2 in query) > 0`, s.database, words).Scan(&calls)
+	if err != nil {
+		return 0, fmt.Errorf("read pg_stat_statements: %w", err)
+	}
+	return calls, nil
+}
+
+// Close closes the connection.
+func (s *Statements) Close() { _ = s.conn.Close(context.Background()) }
+
+// Less returns what was spent between an earlier reading and this one.
+func (s Spent) Less(before Spent) Spent {
+	return Spent{Calls: s.Calls - before.Calls, Time: s.Time - before.Time, Rows: s.Rows - before.Rows}
+}

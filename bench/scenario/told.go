@@ -1,0 +1,275 @@
+package scenario
+
+import (
+	"fmt"
+	"time"
+
+	"forebay/bench/load"
+	"forebay/bench/report"
+)
+
+const (
+	criterion  = "success criterion"
+	projection = "projected by the team"
+	ours       = "goal"
+)
+
+// section tells one scenario.
+func (s *Settings) section(a *act, plays []*Play) *report.Section {
+	section := report.NewSection(a.id, a.title, a.about)
+	section.Raw = plays
+	open := report.Table{Title: s.openTitle(a), Columns: columns()}
+	closed := report.Table{Title: fmt.Sprintf("As fast as it answers: %d connections, closed loop", s.workersOf(a)), Columns: columns()}
+	database := report.Table{Title: "What it cost the database", Columns: []string{"", "loop", "writes", "calls / 1000 answers", "ms / 1000 answers", "pool mean", "pool p99", "pool max"}}
+	for _, p := range plays {
+		switch p.Loop {
+		case "open":
+			open.Row(row(p)...)
+		case "closed":
+			closed.Row(row(p)...)
+		}
+		if p.Spent.Calls > 0 || p.Pool.Samples > 0 {
+			calls, millis := p.perThousand()
+			database.Row(p.Side, p.Loop, fmt.Sprintf("%d %%", p.Writes), report.Number(calls), report.Number(millis),
+				percent(p.Pool.Mean), percent(p.Pool.P99), percent(p.Pool.Max))
+		}
+		section.Figures = append(section.Figures, figures(a, p)...)
+	}
+	section.Tables = append(section.Tables, open, closed, database)
+	section.Figures = append(section.Figures, s.goals(a, plays)...)
+	section.Charts = charts(plays)
+	section.Notes = append(section.Notes, oddities(plays)...)
+	return section
+}
+
+func (s *Settings) openTitle(a *act) string {
+	if a.batch {
+		return fmt.Sprintf("%.0f batches a second, open loop; writes: single clients beside them", s.batchRate())
+	}
+	return fmt.Sprintf("%d users, each with a request a second, open loop", s.Users)
+}
+
+func (s *Settings) workersOf(a *act) int {
+	if a.batch {
+		return 8
+	}
+	return s.Workers
+}
+
+func columns() []string {
+	return []string{"", "writes", "answers / s", "p50 ms", "p95 ms", "p99 ms", "max ms", "hit rate", "hits p99 ms", "wrong", "timeouts", "unserved", "MB"}
+}
+
+// row tells one measurement.
+func row(p *Play) []string {
+	r := p.Reads()
+	hits := "—"
+	if r.Hits != nil {
+		hits = report.Number(r.Hits.P99)
+	}
+	rate := "—"
+	if r.Counts.Hits+r.Counts.Stale+r.Counts.Forwarded > 0 {
+		rate = percent(r.HitRate())
+	}
+	return []string{
+		p.Side, fmt.Sprintf("%d %%", p.Writes), report.Number(r.Throughput), report.Number(r.Latency.P50), report.Number(r.Latency.P95),
+		report.Number(r.Latency.P99), report.Number(r.Latency.Max), rate, hits, fmt.Sprint(r.Errors()), fmt.Sprint(r.Counts.Timeouts),
+		fmt.Sprint(r.Counts.Unserved), report.Number(float64(r.Counts.Bytes) / 1e6),
+	}
+}
+
+func percent(v float64) string { return report.Number(v) + " %" }
+
+// figures are the numbers of one measurement that runs are compared by.
+func figures(a *act, p *Play) []report.Figure {
+	if p.Loop == "same" {
+		return nil
+	}
+	r := p.Reads()
+	id := fmt.Sprintf("%s.w%d.%s", a.id, p.Writes, p.Side)
+	name := fmt.Sprintf("%s, %s, %d %% writes", a.id, p.Side, p.Writes)
+	if p.Loop == "closed" {
+		return []report.Figure{report.High(id+".throughput", name+": answers a second, closed loop", r.Throughput, "/s")}
+	}
+	calls, millis := p.perThousand()
+	p99 := report.Low(id+".p99", name+": p99", r.Latency.P99, "ms")
+	if p.Side == "after" && p.Writes == 0 && a.criterion > 0 {
+		p99 = p99.Under(a.criterion, criterion)
+	}
+	all := []report.Figure{
+		report.Low(id+".p50", name+": p50", r.Latency.P50, "ms"), p99,
+		report.Low(id+".database_time", name+": database time for 1000 answers", millis, "ms"),
+		report.Low(id+".database_calls", name+": statements for 1000 answers", calls, ""),
+	}
+	if r.Counts.Hits > 0 {
+		all = append(all, report.High(id+".hit_rate", name+": hit rate", r.HitRate(), "%"))
+	}
+	return all
+}
+
+// goals are the figures that need both sides, or that only one measurement has a goal for.
+func (s *Settings) goals(a *act, plays []*Play) []report.Figure {
+	var all []report.Figure
+	find := func(side, loop string, writes int) *Play {
+		for _, p := range plays {
+			if p.Side == side && p.Loop == loop && p.Writes == writes {
+				return p
+			}
+		}
+		return nil
+	}
+	before, after := find("before", "open", 1), find("after", "open", 1)
+	if after == nil {
+		return nil
+	}
+	r := after.Reads()
+	switch a.id {
+	case "batch":
+		all = append(all, report.Low("batch.w1.p99", "batch of 50, 1 % writes: p99", r.Latency.P99, "ms").Want(a.ours, ours))
+		all = append(all, less("batch.w1.less", "batch of 50, 1 % writes: p99 less than before", before, after, 90)...)
+	case "dashboard", "search", "analytics":
+		all = append(all, report.Low(a.id+".w1.projected", a.id+", 1 % writes: p95 against what was projected", r.Latency.P95, "ms").Want(a.projected, projection))
+		if r.Hits != nil {
+			all = append(all, report.Low(a.id+".w1.hits_p99", a.id+", 1 % writes: p99 of hits", r.Hits.P99, "ms").Want(10, ours))
+		}
+		all = append(all, less(a.id+".w1.less", a.id+", 1 % writes: p99 less than before", before, after, 95)...)
+	case "sustained":
+		all = append(all, report.High("sustained.w1.hits", "single clients, Zipf 1.1, 1 % writes, after one pass: hit rate", r.HitRate(), "%").Want(95, ours))
+	case "mixed":
+		all = append(all, report.High("mixed.w1.hits", "frontend's mix, 1 % writes: hit rate", r.HitRate(), "%").Under(70, criterion))
+		all = append(all, saved(find("before", "same", 1), find("after", "same", 1))...)
+	}
+	return all
+}
+
+// less tells by how much a p99 is smaller.
+func less(id, name string, before, after *Play, bound float64) []report.Figure {
+	if before == nil {
+		return nil
+	}
+	was, is := before.Reads().Latency.P99, after.Reads().Latency.P99
+	f := report.High(id, name, 100*(1-is/max(was, 0.001)), "%").Want(bound, ours).With("%s → %s ms", report.Number(was), report.Number(is))
+	return []report.Figure{f}
+}
+
+// saved tells what the same requests cost the database less.
+func saved(before, after *Play) []report.Figure {
+	if before == nil || after == nil {
+		return nil
+	}
+	calls0, millis0 := before.perThousand()
+	calls1, millis1 := after.perThousand()
+	if calls0 == 0 {
+		return nil
+	}
+	return []report.Figure{
+		report.High("mixed.w1.database_time_saved", "the same requests, 1 % writes: database time saved", 100*(1-millis1/millis0), "%").
+			Want(95, ours).With("%s → %s ms for 1000 requests; 70 %% were projected", report.Number(millis0), report.Number(millis1)),
+		report.High("mixed.w1.database_calls_saved", "the same requests, 1 % writes: statements saved", 100*(1-calls1/calls0), "%").
+			Want(90, ours).With("%s → %s for 1000 requests; 60 %% fewer network calls were projected", report.Number(calls0), report.Number(calls1)),
+	}
+}
+
+// overall tells what holds over all scenarios.
+func (s *Settings) overall(plays []*Play) *report.Section {
+	section := report.NewSection("overall", "Over all scenarios", "The worst of what forebay's side had with users, over all scenarios and shares of writes.")
+	table := report.Table{Title: "Users, open loop", Columns: []string{"", "requests", "answered", "wrong or broken", "timeouts", "unserved", "pool p99", "pool max", "generator late p99 ms"}}
+	for _, side := range []string{"before", "after"} {
+		var sum load.Result
+		var p99, most, late float64
+		samples := 0
+		for _, p := range plays {
+			if p.Side != side || p.Loop != "open" {
+				continue
+			}
+			for _, r := range p.Measured.Results {
+				if r.Class == readClass || r.Class == "write" {
+					sum.Counts.Answered += r.Counts.Answered
+					sum.Counts.Wrong += r.Counts.Wrong
+					sum.Counts.Broken += r.Counts.Broken
+					sum.Counts.Timeouts += r.Counts.Timeouts
+					sum.Counts.Unserved += r.Counts.Unserved
+				}
+			}
+			p99, most, samples, late = max(p99, p.Pool.P99), max(most, p.Pool.Max), samples+p.Pool.Samples, max(late, p.Measured.Lateness)
+		}
+		if sum.Asked() == 0 {
+			continue
+		}
+		table.Row(side, fmt.Sprint(sum.Asked()), fmt.Sprint(sum.Counts.Answered), fmt.Sprint(sum.Errors()), fmt.Sprint(sum.Counts.Timeouts),
+			fmt.Sprint(sum.Counts.Unserved), percent(p99), percent(most), report.Number(late))
+		if side != "after" {
+			continue
+		}
+		pool := report.Low("pool.p99", "pool use of forebay, worst scenario: p99", p99, "%").Under(80, criterion).With("max %s, %d samples", percent(most), samples)
+		if samples == 0 {
+			pool = report.Unmeasured("pool.p99", pool.Name, "%", report.Lower, 80, "this target does not tell its pool")
+		}
+		section.Figures = append(section.Figures, pool,
+			report.Low("users.timeouts", fmt.Sprintf("timeouts with %d users", s.Users), float64(sum.Counts.Timeouts+sum.Counts.Unserved), "").Want(0, criterion).
+				With("a request waits for at most %s", s.Timeout.Round(time.Second)),
+			report.Low("users.errors", fmt.Sprintf("errors with %d users", s.Users), float64(sum.Errors()), "").Want(0, ours))
+	}
+	section.Tables = append(section.Tables, table)
+	section.Note("A latency counts from when the user's timetable had the request, so it holds the wait behind earlier ones, and by how much the generator itself was late: it shares the machine with what it measures.")
+	return section
+}
+
+// oddities are notes on what went wrong.
+func oddities(plays []*Play) []string {
+	var notes []string
+	for _, p := range plays {
+		for what, n := range p.Measured.Strange {
+			notes = append(notes, fmt.Sprintf("%s, %s loop, %d %% writes: %d × %s.", p.Side, p.Loop, p.Writes, n, what))
+		}
+	}
+	return notes
+}
+
+// charts are latency percentiles, throughput, hit rate and database time of one scenario.
+func charts(plays []*Play) []report.Chart {
+	curve := report.Chart{Title: "Latency by percentile, open loop", Kind: report.Percentiles, X: "percentile", Y: "ms", LogY: true}
+	over := report.Chart{Title: "Answers a second over time, open loop", Kind: report.Lines, X: "seconds", Y: "answers / s"}
+	tail := report.Chart{Title: "p99 over time, open loop", Kind: report.Lines, X: "seconds", Y: "ms", LogY: true}
+	hits := report.Chart{Title: "Hit rate over time, open loop", Kind: report.Lines, X: "seconds", Y: "%"}
+	database := report.Chart{Title: "Database time for 1000 answers, open loop", Kind: report.Bars, X: "writes", Y: "ms", LogY: true}
+	bars := map[string]*report.Series{}
+	for _, p := range plays {
+		if p.Loop != "open" {
+			continue
+		}
+		r := p.Reads()
+		name := fmt.Sprintf("%s, %d %% writes", p.Side, p.Writes)
+		curve.Series = append(curve.Series, report.Series{Name: name, Points: r.Latency.Curve})
+		var throughput, p99, rate [][2]float64
+		for _, slice := range r.Slices {
+			throughput = append(throughput, [2]float64{slice.Second, slice.Throughput})
+			p99 = append(p99, [2]float64{slice.Second, slice.P99})
+			rate = append(rate, [2]float64{slice.Second, slice.HitRate})
+		}
+		over.Series = append(over.Series, report.Series{Name: name, Points: throughput})
+		tail.Series = append(tail.Series, report.Series{Name: name, Points: p99})
+		if r.Counts.Hits > 0 {
+			hits.Series = append(hits.Series, report.Series{Name: name, Points: rate})
+		}
+		if bars[p.Side] == nil {
+			bars[p.Side] = &report.Series{Name: p.Side}
+		}
+		_, millis := p.perThousand()
+		n := float64(len(bars[p.Side].Points))
+		bars[p.Side].Points = append(bars[p.Side].Points, [2]float64{n, millis})
+		if p.Side == plays[0].Side {
+			database.Labels = append(database.Labels, fmt.Sprintf("%d %%", p.Writes))
+		}
+	}
+	for _, side := range []string{"before", "after"} {
+		if bars[side] != nil {
+			database.Series = append(database.Series, *bars[side])
+		}
+	}
+	all := []report.Chart{curve, over, tail}
+	if len(hits.Series) > 0 {
+		all = append(all, hits)
+	}
+	return append(all, database)
+}

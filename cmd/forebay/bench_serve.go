@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"forebay/bench/bare"
+	"forebay/bench/legacy"
+)
+
+// benchServeCmd is what a run starts of this binary beside forebay itself.
+type benchServeCmd struct {
+	Legacy serveLegacyCmd `cmd:"" help:"The clients API as it was: one statement for each figure, nothing stored."`
+	Origin serveOriginCmd `cmd:"" help:"Documents that caches may store."`
+	Bare   serveBareCmd   `cmd:"" help:"The same documents with what a cache adds, from a handler that does nothing else."`
+}
+
+// serveLegacyCmd serves the old service.
+type serveLegacyCmd struct {
+	Listen   string `required:"" placeholder:"HOST:PORT" help:"Listener."`
+	Database string `required:"" placeholder:"URL" help:"Postgres with the tables as they were."`
+}
+
+// Run serves until it is told to end.
+func (c *serveLegacyCmd) Run(ctx context.Context) error {
+	service, err := legacy.New(c.Database)
+	if err != nil {
+		return fmt.Errorf("cannot serve the old service: %w", err)
+	}
+	l, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	return service.Run(ctx, l)
+}
+
+// serveOriginCmd serves documents.
+type serveOriginCmd struct {
+	Listen string `required:"" placeholder:"HOST:PORT" help:"Listener."`
+}
+
+// Run serves until it is told to end.
+func (c *serveOriginCmd) Run(ctx context.Context) error {
+	l, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	return bare.Serve(ctx, bare.NewOrigin(), l)
+}
+
+// serveBareCmd serves documents from a bare handler.
+type serveBareCmd struct {
+	Listen    string `required:"" placeholder:"HOST:PORT" help:"Listener."`
+	Size      int    `required:"" help:"Bytes of a document."`
+	Documents int    `required:"" help:"How many there are."`
+	Fields    string `default:"[]" help:"Header fields to send, as JSON: [[name, value], …]."`
+}
+
+// Run serves until it is told to end.
+func (c *serveBareCmd) Run(ctx context.Context) error {
+	var fields [][2]string
+	if err := json.Unmarshal([]byte(c.Fields), &fields); err != nil {
+		return fmt.Errorf("cannot use --fields: %w", err)
+	}
+	l, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	return bare.Serve(ctx, bare.New(c.Size, c.Documents, fields), l)
+}
