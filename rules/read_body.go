@@ -168,6 +168,10 @@ func (rd *reading) readField(p *Param, g *given, a *Argument) *fault {
 		}
 		g.times = 0
 	}
+	// What only reads is asked as in a query string, where an empty optional parameter is one that is not there.
+	if rd.rule.Reads && p.omissible() && string(g.text) == `""` {
+		g.times = 0
+	}
 	if g.times == 0 {
 		return rd.absent(p, a)
 	}

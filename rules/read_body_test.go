@@ -12,6 +12,26 @@ func bodyRequest(body, contentType string) *Request {
 	return req
 }
 
+func TestAnEmptyFieldOfARequestThatOnlyReadsIsAbsent(t *testing.T) {
+	t.Parallel()
+	r := ruleFor(t, "POST /b",
+		Param{Name: "query", In: FromBody, Type: Text, Optional: true},
+		Param{Name: "limit", In: FromBody, Type: Int, Default: pointer("20")},
+		Param{Name: "kind", In: FromBody, Type: Enum, Enum: []string{"a", "b"}, Optional: true})
+	body := `{"query":"","limit":"","kind":""}`
+	if _, err := readRequest(t, r, bodyRequest(body, "application/json")); err == nil {
+		t.Error("a rule that writes took empty text for an enum")
+	}
+	r.Reads = true
+	in, err := readRequest(t, r, bodyRequest(body, "application/json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := values(in.Arguments); got != "NULL|20|NULL" {
+		t.Errorf("read as %s", got)
+	}
+}
+
 func TestFieldsOfAJSONBodyAreReadAsTyped(t *testing.T) {
 	t.Parallel()
 	r := ruleFor(t, "POST /b",
