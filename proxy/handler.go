@@ -97,7 +97,7 @@ func (p *Proxy) match(x *exchange) bool {
 		x.ctx.SetConnectionClose()
 		return false
 	}
-	if p.performance(x) {
+	if p.performance(x) || x.request.Method == fasthttp.MethodOptions && p.preflight(x) {
 		return false
 	}
 	switch s.Config.Rules.Match(x.request.Method, x.request.Path, &x.match) {
@@ -106,9 +106,6 @@ func (p *Proxy) match(x *exchange) bool {
 		x.deadline = x.match.Rule.Timeout
 		return true
 	case rules.MethodNotAllowed:
-		if p.preflight(x) {
-			return false
-		}
 		x.ctx.Response.Header.Set(fasthttp.HeaderAllow, strings.Join(x.match.Allow, ", "))
 		x.refuse(problem.New(problem.MethodNotAllowed, "This path has no route for the method "+printable(x.request.Method)+"."))
 	default:
@@ -131,10 +128,11 @@ func (p *Proxy) performance(x *exchange) bool {
 	return true
 }
 
-// preflight answers an OPTIONS for a path whose rule of the method asked for speaks of other origins.
+// preflight answers an OPTIONS for a path whose rule of the method asked for speaks of other origins, also
+// where a catch-all would take it: the service behind that does not know of the rule.
 func (p *Proxy) preflight(x *exchange) bool {
 	wanted := x.ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)
-	if x.request.Method != fasthttp.MethodOptions || len(wanted) == 0 {
+	if len(wanted) == 0 {
 		return false
 	}
 	if x.state.Config.Rules.Match(methodName(wanted), x.request.Path, &x.match) != rules.Matched {

@@ -109,6 +109,9 @@ func (p *Proxy) Use(ctx context.Context, g Generation) {
 	p.bypassAll.Store(g.Config.Bypass)
 	if old := p.state.Swap(s); old != nil {
 		old.ended()
+		for _, o := range old.Origins {
+			o.Retire()
+		}
 	}
 }
 
@@ -179,6 +182,9 @@ func (p *Proxy) Close() {
 	p.flights.wait()
 	if s := p.state.Load(); s != nil {
 		s.ended()
+		for _, o := range s.Origins {
+			o.Close()
+		}
 	}
 	p.background.Wait()
 }

@@ -158,8 +158,12 @@ func (a *app) generation(config *rules.Config) (*proxy.Generation, error) {
 	if config.Performance.Path != "" {
 		g.Performance = a.performance
 	}
+	trusted, err := origin.ParseProxies(config.Server.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use server.trusted_proxies: %w", err)
+	}
 	for name, upstream := range config.Upstreams {
-		o, err := origin.New(*upstream, origin.Deps{Clock: a.clock, Logger: a.logger, Metrics: a.metrics, Log: a.log})
+		o, err := origin.New(*upstream, origin.Deps{Clock: a.clock, Logger: a.logger, Metrics: a.metrics, Log: a.log, TrustedProxies: trusted})
 		if err != nil {
 			return nil, fmt.Errorf("cannot use upstreams.%s: %w", name, err)
 		}

@@ -109,6 +109,31 @@ func send(args []string) reply {
 	return r
 }
 
+// raw sends what http cannot, and reads until the response or the connection ends.
+func raw(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(ts.Getenv(args[0]), "http://"))
+	ts.Check(err)
+	defer conn.Close()
+	ts.Check(conn.SetDeadline(time.Now().Add(patience)))
+	start := time.Now()
+	_, err = io.WriteString(conn, strings.ReplaceAll(strings.TrimSuffix(ts.ReadFile(args[1]), "\n"), "\n", "\r\n"))
+	ts.Check(err)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	ts.Check(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	w.last = reply{status: response.StatusCode, header: response.Header, body: string(text), took: time.Since(start)}
+	ts.Logf("%d %v\n%s", w.last.status, w.last.header, shorten(w.last.body))
+}
+
+func fill(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], strings.Repeat("x", n))
+}
+
 // scriptedOrigin is an HTTP service that does as the script says. Safe for concurrent use.
 type scriptedOrigin struct {
 	listener net.Listener

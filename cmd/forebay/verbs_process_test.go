@@ -64,7 +64,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	p.cmd.Path = binary
 	p.cmd.Dir = ts.MkAbs(".")
 	p.cmd.Env = append([]string{"FOREBAY_LISTEN=127.0.0.1:0", "FOREBAY_ADMIN_LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")},
-		environment(ts, "DATABASE_URL", "REDIS_URL", "LEGACY_URL", "FOREBAY_ADMIN_TOKEN", "HOME", "EXTRA")...)
+		environment(ts, "DATABASE_URL", "REDIS_URL", "LEGACY_URL", "FOREBAY_ADMIN_TOKEN", "FOREBAY_BYPASS", "HOME", "EXTRA")...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	ts.Check(p.cmd.Start())
 	go func() {
@@ -77,6 +77,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		if ok {
 			ts.Setenv(name, "http://"+line["listen"])
 			ts.Setenv(name+"_admin", "http://"+line["admin"])
+			ts.Setenv(name+"_address", line["listen"])
 			return true, ""
 		}
 		select {
