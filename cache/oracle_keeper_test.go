@@ -53,7 +53,7 @@ func (x *exact) keep(f *fakeFill) bool {
 		s = f.xids
 	}
 	feed := x.log.Feed()
-	admitted := x.log.Admit(f.asked, s, f.key.tables()) == Storable
+	admitted := x.log.Admit(f.asked, s, f.key.tables) == Storable
 	if x.without.admission || x.without.writers || x.without.after {
 		admitted = x.admitWithout(feed, f, s)
 	}
@@ -93,7 +93,7 @@ func (x *exact) admitWithout(feed *Feed, f *fakeFill, s Snapshot) bool {
 	}
 	x.log.feed.Store(&less)
 	defer x.log.feed.Store(feed)
-	return x.log.Admit(f.asked, s, f.key.tables()) == Storable
+	return x.log.Admit(f.asked, s, f.key.tables) == Storable
 }
 
 func (x *exact) current(f *fakeFill) bool { return f.standing.Check() == Current }
@@ -158,15 +158,11 @@ func (x *exact) cover(feed *Feed, uncovered []Dependency) {
 	}
 }
 
-// vanish is what the collector does to the node of a row that nobody holds any more.
-func (x *exact) vanish(k *fakeKey) {
-	for _, d := range k.dependencies {
-		if _, ok := d.rowOid(); ok {
-			row := x.log.rows.hash(d)
-			delete(x.log.rows.shard(row).nodes, row)
-			delete(x.pins, d)
-		}
-	}
+// vanish is what the collector does to a row's node once nobody holds it any more.
+func (x *exact) vanish(d Dependency) {
+	row := x.log.rows.hash(d)
+	delete(x.log.rows.shard(row).nodes, row)
+	delete(x.pins, d)
 }
 
 // generations are what most write: a change deletes what depends on it. A count for each dependency says

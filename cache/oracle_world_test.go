@@ -57,23 +57,52 @@ type fakeRequired [fakeTables][fakeRows]struct {
 	status [fakeStatuses]uint64
 }
 
-type keyKind uint8
+type partKind uint8
 
 const (
-	keyRow keyKind = iota
-	keyList
-	keyTable
+	oneRow partKind = iota
+	list
+	wholeTable
 )
+
+// part is what a response holds of one table: a row, the rows of a status, or all.
+type part struct {
+	kind         partKind
+	table, value int
+}
+
+func (p part) String() string {
+	return fmt.Sprintf("table %d %s %d", p.table, [...]string{"row", "list", "all"}[p.kind], p.value)
+}
+
+func (p part) dependencies() []Dependency {
+	oid := uint32(p.table)
+	switch p.kind {
+	case oneRow:
+		return []Dependency{Row(oid, 1, fmt.Sprint(p.value)), Whole(oid)}
+	case list:
+		return []Dependency{Row(oid, 2, fmt.Sprint(p.value)), Whole(oid)}
+	case wholeTable:
+	}
+	return []Dependency{Relation(oid)}
+}
 
 type fakeKey struct {
 	name         string
-	kind         keyKind
-	table, value int
+	parts        []part
+	tables       []uint32
 	dependencies []Dependency
 	stored       *fakeFill
 }
 
-func (k *fakeKey) tables() []uint32 { return []uint32{uint32(k.table)} }
+func newFakeKey(parts ...part) *fakeKey {
+	k := &fakeKey{name: fmt.Sprint(parts), parts: parts}
+	for _, p := range parts {
+		k.tables = append(k.tables, uint32(p.table))
+		k.dependencies = append(k.dependencies, p.dependencies()...)
+	}
+	return k
+}
 
 type fakeFill struct {
 	key        *fakeKey
@@ -83,7 +112,7 @@ type fakeFill struct {
 	snapshot   Snapshot
 	xids       Snapshot // what pg_current_snapshot() says on a standby
 	read       bool
-	body       [fakeRows]uint64
+	body       [fakeTables][fakeRows]uint64
 	standing   *Standing
 }
 
@@ -99,17 +128,17 @@ func newWorld(seed uint64, p plan, keep func(*rand.Rand) keeper) *world {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	w := &world{plan: p, seed: seed, rng: rng, db: newFakeDatabase(rng), keeper: keep(rng), covered: make(map[uint32]Coverage), noticed: true}
 	for table := range fakeTables {
-		oid := uint32(table)
 		for row := range fakeRows {
-			w.keys = append(w.keys, &fakeKey{kind: keyRow, table: table, value: row, dependencies: []Dependency{Row(oid, 1, fmt.Sprint(row)), Whole(oid)}})
+			w.keys = append(w.keys, newFakeKey(part{oneRow, table, row}))
 		}
 		for status := range fakeStatuses {
-			w.keys = append(w.keys, &fakeKey{kind: keyList, table: table, value: status, dependencies: []Dependency{Row(oid, 2, fmt.Sprint(status)), Whole(oid)}})
+			w.keys = append(w.keys, newFakeKey(part{list, table, status}))
 		}
-		w.keys = append(w.keys, &fakeKey{kind: keyTable, table: table, dependencies: []Dependency{Relation(oid)}})
-	}
-	for _, k := range w.keys {
-		k.name = fmt.Sprintf("table %d %s %d", k.table, [...]string{"row", "list", "all"}[k.kind], k.value)
+		w.keys = append(w.keys, newFakeKey(part{kind: wholeTable, table: table}))
+		other := (table + 1) % fakeTables
+		w.keys = append(w.keys,
+			newFakeKey(part{oneRow, table, 1}, part{kind: wholeTable, table: other}),
+			newFakeKey(part{list, table, 1}, part{oneRow, table, 2}, part{list, other, 0}))
 	}
 	w.keeper.lost()
 	return w
@@ -157,7 +186,7 @@ func (w *world) step() {
 	default:
 		w.outage()
 	}
-	for range 16 {
+	for range 6 {
 		w.look(w.keys[w.rng.IntN(len(w.keys))])
 	}
 }
@@ -387,8 +416,10 @@ func (w *world) readBody(f *fakeFill) {
 	if f.standby {
 		from = &w.db.standby
 	}
-	for row := range fakeRows {
-		f.body[row] = from[f.key.table][row].stamp
+	for _, p := range f.key.parts {
+		for row := range fakeRows {
+			f.body[p.table][row] = from[p.table][row].stamp
+		}
 	}
 	f.read = true
 }
@@ -407,8 +438,14 @@ func (w *world) store(f *fakeFill) {
 func (w *world) evict() {
 	k := w.keys[w.rng.IntN(len(w.keys))]
 	k.stored = nil
-	if x, ok := w.keeper.(*exact); ok && w.rng.IntN(2) == 0 {
-		x.vanish(k)
+	x, ok := w.keeper.(*exact)
+	if !ok || w.rng.IntN(2) == 0 {
+		return
+	}
+	for _, d := range k.dependencies {
+		if _, ok := d.rowOid(); ok && !slices.ContainsFunc(w.keys, func(o *fakeKey) bool { return o.stored != nil && slices.Contains(o.dependencies, d) }) {
+			x.vanish(d)
+		}
 	}
 }
 
@@ -426,28 +463,31 @@ func (w *world) look(k *fakeKey) {
 		return
 	}
 	w.counts.hits++
-	if row := w.lacks(f); row >= 0 && w.stale == "" {
-		w.stale = fmt.Sprintf("%s served from snapshot %v, asked at %d: lacks a change of row %d that was applied (seed %d, step %d)", k.name, f.snapshot, f.asked, row, w.seed, w.counts.steps)
+	for _, p := range k.parts {
+		if row := w.lacks(f, p); row >= 0 && w.stale == "" {
+			w.stale = fmt.Sprintf("%s served from snapshot %v, asked at %d: lacks a change of %s, row %d, that was applied (seed %d, step %d)",
+				k.name, f.snapshot, f.asked, p, row, w.seed, w.counts.steps)
+		}
 	}
 }
 
 // lacks returns a row of which the body lacks an applied change, or -1.
-func (w *world) lacks(f *fakeFill) int {
-	required := &w.required[f.key.table]
-	switch f.key.kind {
-	case keyRow:
-		if f.body[f.key.value] < required[f.key.value].any {
-			return f.key.value
+func (w *world) lacks(f *fakeFill, p part) int {
+	required, body := &w.required[p.table], &f.body[p.table]
+	switch p.kind {
+	case oneRow:
+		if body[p.value] < required[p.value].any {
+			return p.value
 		}
-	case keyList:
+	case list:
 		for row := range fakeRows {
-			if f.body[row] < required[row].status[f.key.value] {
+			if body[row] < required[row].status[p.value] {
 				return row
 			}
 		}
-	case keyTable:
+	case wholeTable:
 		for row := range fakeRows {
-			if f.body[row] < required[row].any {
+			if body[row] < required[row].any {
 				return row
 			}
 		}
@@ -476,13 +516,15 @@ func (w *world) blame(f *fakeFill) {
 
 // same reports whether the body is what the primary would answer now.
 func (w *world) same(f *fakeFill) bool {
-	for row := range fakeRows {
-		now := &w.db.primary[f.key.table][row]
-		switch {
-		case f.key.kind == keyRow && row != f.key.value:
-		case f.key.kind == keyList && f.body[row] >= now.affected[f.key.value]:
-		case f.body[row] != now.stamp:
-			return false
+	for _, p := range f.key.parts {
+		for row := range fakeRows {
+			now, body := &w.db.primary[p.table][row], f.body[p.table][row]
+			switch {
+			case p.kind == oneRow && row != p.value:
+			case p.kind == list && body >= now.affected[p.value]:
+			case body != now.stamp:
+				return false
+			}
 		}
 	}
 	return true
