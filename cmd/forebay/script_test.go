@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.close)
 			return nil
 		},
-		Cmds: verbs(),
+		Cmds: withAnswerVerbs(verbs()),
 	})
 }
 
