@@ -1,4 +1,4 @@
-package cache_test
+package cache
 
 import (
 	"fmt"
@@ -7,32 +7,35 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"forebay/cache"
 )
 
-// model is a database with transactions, a log that hears of them early, late or never when they abort,
-// and fills that read it. Each action is one step of somebody; rapid draws who goes next.
+// model is a database with transactions, a log that hears of them early, late or never when they abort or
+// the feed is lost, and fills that read it. Each action is one step of somebody; rapid draws who goes next.
 type model struct {
-	log   *cache.ChangeLog
-	epoch int
+	log    *ChangeLog
+	bounds bounds
+	epoch  int
+	pins   map[Dependency]*node // rows that the collector is not to take: a schedule runs the same each time
 
 	next      uint64
 	running   map[uint64]*transaction
 	all       []*transaction
 	fills     []*modelFill
 	stored    []*modelFill
-	snapshots []cache.Snapshot // heartbeats under way
+	snapshots []Snapshot // heartbeats under way
 	purges    []modelPurge
-	marks     map[cache.Dependency]int // marks of the epoch
+	marks     map[Dependency]int // marks of the epoch
+	rowMarks  map[uint32]int     // the same of all rows of a table together
+	before    map[uint64]bool    // what had become visible before the feed was found last
 }
 
 type transaction struct {
 	xid     uint64
-	touches []cache.Dependency
+	touches []Dependency
 	marked  bool
 	atOnce  bool // marked only when its COMMIT was acknowledged
-	at      cache.Position
+	at      Position
+	last    Position // where it was marked again
 	aborted bool
 	visible bool
 	epoch   int
@@ -40,39 +43,75 @@ type transaction struct {
 
 type modelFill struct {
 	key          string
-	asked        cache.Position
+	asked        Position
 	epoch        int
 	read         bool
-	snapshot     cache.Snapshot
+	snapshot     Snapshot
 	body         map[uint64]bool
-	dependencies []cache.Dependency
-	standing     *cache.Standing
+	missed       bool // a part of what was there before the feed
+	dependencies []Dependency
+	standing     *Standing
 }
 
 type modelPurge struct {
-	at    cache.Position
-	purge cache.Purge
+	at    Position
+	purge Purge
 }
 
-var modelTables = []cache.Dependency{cache.Relation(1), cache.Relation(2), cache.Relation(3)}
+const (
+	modelTables = 3
+	modelRows   = 3
+)
 
-func newModel() *model {
-	return &model{log: cache.NewChangeLog("0"), next: 3, running: map[uint64]*transaction{}, marks: map[cache.Dependency]int{}}
+func newModel(t *rapid.T) *model {
+	b := defaultBounds()
+	b.marksPerNode = rapid.IntRange(1, 70).Draw(t, "marks of a node")
+	b.marksPerRow = rapid.IntRange(1, 20).Draw(t, "marks of a row")
+	b.marksPerRing = rapid.IntRange(1, 70).Draw(t, "marks of a ring")
+	return &model{
+		log: newChangeLog("0", b), bounds: b, next: 3, running: map[uint64]*transaction{}, marks: map[Dependency]int{},
+		rowMarks: map[uint32]int{}, pins: map[Dependency]*node{}, before: map[uint64]bool{},
+	}
 }
 
-func (m *model) snapshot() cache.Snapshot {
-	s := cache.Snapshot{Xmin: m.next, Xmax: m.next, Xip: slices.Sorted(maps.Keys(m.running))}
+func (m *model) snapshot() Snapshot {
+	s := Snapshot{Xmin: m.next, Xmax: m.next, Xip: slices.Sorted(maps.Keys(m.running))}
 	if len(s.Xip) > 0 {
 		s.Xmin = s.Xip[0]
 	}
 	return s
 }
 
-func drawTables(t *rapid.T) []cache.Dependency {
-	return rapid.SliceOfNDistinct(rapid.SampledFrom(modelTables), 1, 2, rapid.ID).Draw(t, "tables")
+// drawTouched draws what a transaction touches: of a table or two some rows, or what cannot be told apart.
+func drawTouched(t *rapid.T) []Dependency {
+	var list []Dependency
+	for _, oid := range rapid.SliceOfNDistinct(rapid.Uint32Range(1, modelTables), 1, 2, rapid.ID).Draw(t, "tables") {
+		list = append(list, Relation(oid))
+		if rapid.IntRange(0, 3).Draw(t, "told apart") == 0 {
+			list = append(list, Whole(oid))
+			continue
+		}
+		for _, row := range rapid.SliceOfNDistinct(rapid.IntRange(1, modelRows), 1, 2, rapid.ID).Draw(t, "rows") {
+			list = append(list, Row(oid, 1, fmt.Sprint(row)))
+		}
+	}
+	return list
 }
 
-func (m *model) begin(touches []cache.Dependency) *transaction {
+// drawRead draws what a response depends on: of a table or two all, or rows.
+func drawRead(t *rapid.T) []Dependency {
+	var list []Dependency
+	for _, oid := range rapid.SliceOfNDistinct(rapid.Uint32Range(1, modelTables), 1, 2, rapid.ID).Draw(t, "tables") {
+		if rapid.IntRange(0, 2).Draw(t, "all") == 0 {
+			list = append(list, Relation(oid))
+		} else {
+			list = append(list, Row(oid, 1, fmt.Sprint(rapid.IntRange(1, modelRows).Draw(t, "row"))), Whole(oid))
+		}
+	}
+	return list
+}
+
+func (m *model) begin(touches []Dependency) *transaction {
 	tx := &transaction{xid: m.next, touches: touches, epoch: m.epoch}
 	m.next++
 	m.running[tx.xid] = tx
@@ -86,26 +125,38 @@ func (m *model) finish(tx *transaction, aborted bool) {
 }
 
 func (m *model) mark(tx *transaction, visible bool) {
-	m.log.Commit(cache.Change{Xid: tx.xid, Dependencies: tx.touches, Visible: visible})
+	m.log.Commit(Change{Xid: tx.xid, Dependencies: tx.touches, Visible: visible})
+	for _, d := range tx.touches {
+		if oid, ok := d.rowOid(); ok {
+			m.rowMarks[oid]++ // a ring remembers twice what is applied twice
+		}
+	}
 	if !tx.marked {
 		for _, d := range tx.touches {
 			m.marks[d]++
 		}
-		tx.at, tx.atOnce = m.log.Position(), visible
+		tx.at, tx.atOnce = m.log.Position(), true
 	}
-	tx.marked = true
+	tx.marked, tx.last, tx.atOnce = true, m.log.Position(), tx.atOnce && visible
 }
 
 // Begin starts a transaction.
-func (m *model) Begin(t *rapid.T) { m.begin(drawTables(t)) }
+func (m *model) Begin(t *rapid.T) { m.begin(drawTouched(t)) }
 
 // MarkEarly applies a transaction that snapshots do not see yet, and perhaps never will.
-func (m *model) MarkEarly(t *rapid.T) { m.mark(m.someRunning(t), false) }
+func (m *model) MarkEarly(t *rapid.T) {
+	if m.live() {
+		m.mark(m.someRunning(t), false)
+	}
+}
 
 // Become makes a transaction visible, whether it was marked or not.
 func (m *model) Become(t *rapid.T) {
 	tx := m.someRunning(t)
 	m.finish(tx, false)
+	if !m.live() {
+		return // nobody tells
+	}
 	if !tx.marked { // the log hears of it, as it must, before anyone is told
 		m.mark(tx, rapid.Bool().Draw(t, "acknowledged"))
 	}
@@ -131,19 +182,21 @@ func (m *model) Again(t *rapid.T) {
 
 // Burst commits more transactions than a node remembers.
 func (m *model) Burst(t *rapid.T) {
-	tables := drawTables(t)
+	touched := drawTouched(t)
 	visible := rapid.Bool().Draw(t, "acknowledged")
 	for range rapid.IntRange(40, 100).Draw(t, "transactions") {
-		tx := m.begin(tables)
+		tx := m.begin(touched)
 		m.finish(tx, false)
-		m.mark(tx, visible)
+		if m.live() {
+			m.mark(tx, visible)
+		}
 	}
 }
 
 // Ask opens a fill: it notes the log's position.
 func (m *model) Ask(t *rapid.T) {
 	m.fills = append(m.fills, &modelFill{
-		key: rapid.SampledFrom([]string{"a/1", "a/2", "b/1"}).Draw(t, "key"), asked: m.log.Position(), epoch: m.epoch, dependencies: drawTables(t),
+		key: rapid.SampledFrom([]string{"a/1", "a/2", "b/1"}).Draw(t, "key"), asked: m.log.Position(), epoch: m.epoch, dependencies: drawRead(t),
 	})
 }
 
@@ -156,7 +209,7 @@ func (m *model) TakeSnapshot(t *rapid.T) {
 // Read is its second: the body may be newer than the snapshot, never older.
 func (m *model) Read(t *rapid.T) {
 	f := m.someFill(t, func(f *modelFill) bool { return !f.snapshot.IsZero() && !f.read })
-	f.read, f.body = true, map[uint64]bool{}
+	f.read, f.body = true, maps.Clone(m.before)
 	for _, tx := range m.all {
 		if tx.visible {
 			f.body[tx.xid] = true
@@ -167,10 +220,103 @@ func (m *model) Read(t *rapid.T) {
 // Stand ties what was read to the log.
 func (m *model) Stand(t *rapid.T) {
 	f := m.someFill(t, func(f *modelFill) bool { return f.read })
-	f.standing = m.log.Stand([]byte(f.key), f.asked, f.snapshot, f.dependencies)
 	m.fills = slices.DeleteFunc(m.fills, func(o *modelFill) bool { return o == f })
+	if !m.admit(t, f) {
+		return
+	}
+	f.standing = m.log.Stand([]byte(f.key), f.asked, f.snapshot, f.dependencies)
+	for i, d := range f.dependencies {
+		if _, ok := d.rowOid(); ok {
+			m.pins[d] = f.standing.nodes[i]
+		}
+	}
 	m.stored = append(m.stored, f)
 	m.judge(t, f)
+}
+
+// admit asks for admission, and holds the answer to what it is for.
+func (m *model) admit(t *rapid.T, f *modelFill) bool {
+	var oids []uint32
+	for _, d := range f.dependencies {
+		oid, _ := d.Table()
+		oids = append(oids, oid)
+	}
+	refused := m.log.Admit(f.asked, f.snapshot, oids)
+	if !m.live() {
+		if refused != RefusedFeed {
+			t.Fatalf("%q without a feed", refused)
+		}
+		return false
+	}
+	want := Storable
+	for xid, exported := uint64(1), m.log.Feed().Exported; xid < exported.Xmax; xid++ {
+		if exported.Sees(xid) && !f.snapshot.Sees(xid) {
+			want = RefusedAdmission
+		}
+	}
+	if refused != want {
+		t.Fatalf("%q, want %q: snapshot %v, exported %v", refused, want, f.snapshot, m.log.Feed().Exported)
+	}
+	f.missed = f.epoch == m.epoch && !contains(f.body, m.before)
+	return refused == Storable
+}
+
+// Forget drops what is stored on a row, and the collector takes its node.
+func (m *model) Forget(t *rapid.T) {
+	if len(m.pins) == 0 {
+		t.Skip()
+	}
+	d := rapid.SampledFrom(slices.Sorted(maps.Keys(m.pins))).Draw(t, "row")
+	m.stored = slices.DeleteFunc(m.stored, func(f *modelFill) bool { return slices.Contains(f.dependencies, d) })
+	row := m.log.rows.hash(d)
+	delete(m.log.rows.shard(row).nodes, row)
+	delete(m.pins, d)
+}
+
+// Lose loses the feed: nothing is stored until it is found.
+func (m *model) Lose(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
+		t.Skip()
+	}
+	m.log.SetFeed(&Feed{Mode: FeedWAL})
+}
+
+// Find finds a feed, which begins here.
+func (m *model) Find(t *rapid.T) {
+	if m.live() {
+		t.Skip()
+	}
+	for _, tx := range m.all {
+		m.before[tx.xid] = m.before[tx.xid] || tx.visible
+	}
+	maps.DeleteFunc(m.before, func(_ uint64, visible bool) bool { return !visible })
+	for _, tx := range m.running {
+		tx.marked = false // what was told of it is dropped, and the feed will tell again
+		tx.epoch = m.epoch + 1
+	}
+	m.endEpoch()
+	m.all = slices.Collect(maps.Values(m.running))
+	slices.SortFunc(m.all, func(a, b *transaction) int { return int(a.xid) - int(b.xid) })
+	m.find()
+}
+
+func (m *model) find() {
+	covered := map[uint32]Coverage{}
+	for oid := range uint32(modelTables) {
+		covered[oid+1] = Coverage{}
+	}
+	m.log.SetFeed(&Feed{Mode: FeedWAL, Live: true, Exported: m.snapshot(), Covered: covered})
+}
+
+func (m *model) live() bool { return m.log.Feed().Live }
+
+func (m *model) endEpoch() {
+	m.epoch++
+	m.log.NewEpoch(fmt.Sprint(m.epoch))
+	m.all, m.snapshots = nil, nil // what is stored from now on is judged by what happens from now on
+	clear(m.marks)
+	clear(m.rowMarks)
+	clear(m.pins)
 }
 
 // Look judges one stored response.
@@ -195,14 +341,14 @@ func (m *model) Beat(t *rapid.T) {
 
 // Purge purges a table, a tag or a key prefix.
 func (m *model) Purge(t *rapid.T) {
-	p := cache.Purge{Soft: rapid.Bool().Draw(t, "soft")}
+	p := Purge{Soft: rapid.Bool().Draw(t, "soft")}
 	switch rapid.IntRange(0, 2).Draw(t, "by") {
 	case 0:
-		p.Dependencies = drawTables(t)
+		p.Dependencies = rapid.OneOf(rapid.Custom(drawRead), rapid.Custom(drawTouched)).Draw(t, "dependencies")
 	case 1:
 		p.KeyPrefixes = [][]byte{[]byte(rapid.SampledFrom([]string{"a/", "a/1", "b/1", "c"}).Draw(t, "prefix"))}
 	case 2:
-		p.Dependencies = []cache.Dependency{cache.Everything}
+		p.Dependencies = []Dependency{Everything}
 	}
 	m.log.Purge(p)
 	m.purges = append(m.purges, modelPurge{at: m.log.Position(), purge: p})
@@ -216,11 +362,10 @@ func (m *model) NewEpoch(t *rapid.T) {
 	for _, tx := range slices.Collect(maps.Values(m.running)) {
 		m.finish(tx, true)
 	}
-	m.epoch++
-	m.log.NewEpoch(fmt.Sprint(m.epoch))
 	m.next -= min(rapid.Uint64Range(0, 50).Draw(t, "taken back"), m.next-3)
-	m.all, m.snapshots = nil, nil // what is stored from now on is judged by what happens from now on
-	clear(m.marks)
+	clear(m.before)
+	m.endEpoch()
+	m.find()
 }
 
 func (m *model) someRunning(t *rapid.T) *transaction {
@@ -247,35 +392,38 @@ func (m *model) someFill(t *rapid.T, ready func(*modelFill) bool) *modelFill {
 func (m *model) judge(t *rapid.T, f *modelFill) {
 	verdict := f.standing.Check()
 	must, why := m.mustBe(f)
-	if must != cache.Current && verdict < must {
+	if must != Current && verdict < must {
 		t.Fatalf("%s, and must be %s: %s", verdict, must, why)
 	}
-	if must == cache.Current && verdict != cache.Current && !m.mayForget(f) {
+	if must == Current && verdict != Current && !m.mayForget(f) {
 		t.Fatalf("%s, although it saw everything: snapshot %v asked %d", verdict, f.snapshot, f.asked)
 	}
 }
 
 // mustBe returns the least that the response has to be judged, and for what.
-func (m *model) mustBe(f *modelFill) (cache.Verdict, string) {
-	must, why := cache.Current, ""
+func (m *model) mustBe(f *modelFill) (Verdict, string) {
+	must, why := Current, ""
 	for _, p := range m.purges {
 		if p.at <= f.asked || !concerns(p.purge, f) {
 			continue
 		}
 		if !p.purge.Soft {
-			return cache.Outdated, fmt.Sprintf("purged at %d by %+v, asked for at %d", p.at, p.purge, f.asked)
+			return Outdated, fmt.Sprintf("purged at %d by %+v, asked for at %d", p.at, p.purge, f.asked)
 		}
-		must, why = cache.Softened, fmt.Sprintf("softened at %d, asked for at %d", p.at, f.asked)
+		must, why = Softened, fmt.Sprintf("softened at %d, asked for at %d", p.at, f.asked)
 	}
 	if f.epoch != m.epoch {
-		return cache.Outdated, "asked for in another epoch"
+		return Outdated, "asked for in another epoch"
+	}
+	if f.missed {
+		return Outdated, "lacks what was there before the feed"
 	}
 	for _, tx := range m.all {
 		if tx.marked && !tx.aborted && touches(tx, f) && !f.body[tx.xid] {
-			return cache.Outdated, fmt.Sprintf("lacks transaction %d, applied at %d", tx.xid, tx.at)
+			return Outdated, fmt.Sprintf("lacks transaction %d, applied at %d", tx.xid, tx.at)
 		}
 		if tx.marked && touches(tx, f) && !f.snapshot.Sees(tx.xid) {
-			return cache.Outdated, fmt.Sprintf("snapshot %v does not see transaction %d", f.snapshot, tx.xid)
+			return Outdated, fmt.Sprintf("snapshot %v does not see transaction %d", f.snapshot, tx.xid)
 		}
 	}
 	return must, why
@@ -285,11 +433,16 @@ func (m *model) mustBe(f *modelFill) (cache.Verdict, string) {
 // and not all of it was known to be visible when the response was asked for.
 func (m *model) mayForget(f *modelFill) bool {
 	for _, d := range f.dependencies {
-		if m.marks[d] <= 64 {
+		oid, isRow := d.rowOid()
+		few, ofTable := max(m.bounds.marksPerNode/fewMarks, 1), false
+		if isRow {
+			few, ofTable = max(m.bounds.marksPerRow/fewMarks, 1), m.rowMarks[oid] > m.bounds.marksPerRing
+		}
+		if m.marks[d] <= few && !ofTable {
 			continue
 		}
 		for _, tx := range m.all {
-			if tx.marked && slices.Contains(tx.touches, d) && (!tx.atOnce || tx.at > f.asked) {
+			if tx.marked && concernsRowsOf(tx, d, ofTable, oid) && (!tx.atOnce || tx.last > f.asked) {
 				return true
 			}
 		}
@@ -297,9 +450,23 @@ func (m *model) mayForget(f *modelFill) bool {
 	return false
 }
 
-func concerns(p cache.Purge, f *modelFill) bool {
+// concernsRowsOf reports whether the transaction touched d, or any row of d's table.
+func concernsRowsOf(tx *transaction, d Dependency, ofTable bool, oid uint32) bool {
+	return slices.ContainsFunc(tx.touches, func(touched Dependency) bool {
+		of, isRow := touched.rowOid()
+		return touched == d || ofTable && isRow && of == oid
+	})
+}
+
+// concerns reports whether a purge is of the response: of a relation with its rows, of a row with its table's.
+func concerns(p Purge, f *modelFill) bool {
 	for _, d := range p.Dependencies {
-		if d == cache.Everything || slices.Contains(f.dependencies, d) {
+		if d == Everything || slices.Contains(f.dependencies, d) {
+			return true
+		}
+		_, isRow := d.rowOid()
+		_, isRelation := d.Oid()
+		if oid, _ := d.Table(); (isRow || isRelation) && slices.Contains(f.dependencies, Whole(oid)) {
 			return true
 		}
 	}
@@ -308,18 +475,29 @@ func concerns(p cache.Purge, f *modelFill) bool {
 	})
 }
 
+// contains reports whether all of part are in whole.
+func contains(whole, part map[uint64]bool) bool {
+	for xid := range part {
+		if !whole[xid] {
+			return false
+		}
+	}
+	return true
+}
+
 func touches(tx *transaction, f *modelFill) bool {
-	return slices.ContainsFunc(tx.touches, func(d cache.Dependency) bool { return slices.Contains(f.dependencies, d) })
+	return slices.ContainsFunc(tx.touches, func(d Dependency) bool { return slices.Contains(f.dependencies, d) })
 }
 
 func TestNoScheduleServesWhatLacksAnAppliedChange(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := newModel()
+		m := newModel(t)
+		m.find()
 		actions := map[string]func(*rapid.T){
 			"begin": m.Begin, "mark early": m.MarkEarly, "become visible": m.Become, "abort": m.Abort, "apply again": m.Again, "burst": m.Burst,
 			"ask": m.Ask, "take snapshot": m.TakeSnapshot, "read": m.Read, "stand": m.Stand, "look": m.Look,
-			"heartbeat": m.Heartbeat, "beat": m.Beat, "purge": m.Purge, "new epoch": m.NewEpoch,
+			"heartbeat": m.Heartbeat, "beat": m.Beat, "purge": m.Purge, "new epoch": m.NewEpoch, "forget": m.Forget, "lose": m.Lose, "find": m.Find,
 		}
 		// What fills do is drawn more often: without responses there is nothing to judge.
 		for _, name := range []string{"ask", "take snapshot", "read", "stand", "look"} {
