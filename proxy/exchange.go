@@ -23,10 +23,11 @@ type exchange struct {
 	scratch []byte
 
 	start    cache.Instant
-	deadline time.Duration  // of the whole request, from start
-	arrived  cache.Position // the log's position: what an answer must have seen
-	format   int            // of the query's forms; -1: the rule's own
-	source   time.Duration  // spent waiting for the source
+	deadline time.Duration         // of the whole request, from start
+	arrived  cache.Position        // the log's position: what an answer must have seen
+	format   int                   // of the query's forms; -1: the rule's own
+	source   time.Duration         // spent waiting for the source
+	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
 	outcome  Outcome
 }
 
@@ -40,7 +41,7 @@ func newExchange() *exchange {
 // open takes the request in.
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
-	x.format, x.source, x.outcome = -1, 0, Outcome{Result: Refused}
+	x.format, x.source, x.outcome, x.replaces = -1, 0, Outcome{Result: Refused}, nil
 	x.key = x.key[:0]
 	h := &ctx.Request.Header
 	path, query := splitTarget(h.RequestURI())
@@ -52,7 +53,7 @@ func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 // close lets go of everything that belongs to the request.
 func (x *exchange) close() {
 	x.ctx, x.state, x.route = nil, nil, nil
-	x.match.Rule = nil
+	x.match.Rule, x.replaces = nil, nil
 	x.request.Path, x.request.Query, x.request.Body, x.request.ContentType = nil, nil, nil, nil
 }
 

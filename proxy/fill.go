@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ const (
 var refusals = []cache.Refusal{
 	cache.RefusedRule, cache.RefusedStatus, cache.RefusedDirective, cache.RefusedAuthorization, cache.RefusedSetCookie,
 	cache.RefusedVary, cache.RefusedSize, cache.RefusedOutdated, cache.RefusedSnapshot, cache.RefusedIncomplete,
+	cache.RefusedFeed, cache.RefusedAdmission,
 }
 
 // fly is the work of a flight: the shared tier, then the source. AskTier is false for a refresh, which
@@ -45,9 +47,9 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 	defer cancel()
 	var stale *cache.StoredResponse
 	if askTier && p.shared != nil {
-		r, usable := p.askShared(ctx, c)
+		r, usable, detail := p.askShared(ctx, c)
 		if usable {
-			return landing{response: r, tier: true}, nil
+			return landing{response: r, tier: true, detail: detail}, nil
 		}
 		stale = r
 	}
@@ -66,22 +68,26 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 
 // askShared looks in the shared tier. What is found and usable moves into memory with what is left of its
 // lifetime; what is found and not usable may still serve an emergency.
-func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse, usable bool) {
+func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse, usable bool, detail string) {
 	r, _ = p.shared.Get(ctx, c.key) // the tier counts and logs its errors itself
 	if r == nil || r.Kind != cache.Ordinary {
 		p.metrics.sharedMiss.Inc()
-		return nil, false
+		return nil, false, ""
 	}
-	switch r.UseAt(p.clock.Now()) {
+	use, detail := p.judge(c.route.rule, r, p.clock.Now())
+	switch use {
 	case cache.Fresh:
 		p.metrics.sharedHit.Inc()
 		_ = p.memory.Set(ctx, c.key, r)
-		return r, true
+		if detail == "" {
+			detail = "shared"
+		}
+		return r, true, detail
 	case cache.Expired:
-		return nil, false
+		return nil, false, ""
 	case cache.Revalidatable, cache.Emergency:
 	}
-	return r, false
+	return r, false, ""
 }
 
 // fetch asks the rule's source.
@@ -102,8 +108,14 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 		r.ETag = entityTag(r.Body)
 	}
 	p.describe(r, rule)
+	if p.storeAnyway(rule, fill.Refused) {
+		fill.Refused = cache.Storable
+	}
 	landed = landing{response: r, refusal: fill.Refused, private: private(fill.Refused)}
 	p.stand(c, fill)
+	if c.tag != nil && bytes.Equal(c.tag, r.ETag) {
+		p.metrics.needless.Inc()
+	}
 	if landed.refusal == cache.Storable {
 		landed.refusal = p.refusal(c, fill)
 	}

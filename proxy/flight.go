@@ -25,7 +25,8 @@ type flight struct {
 type landing struct {
 	response *cache.StoredResponse // nil: see err
 	err      error
-	tier     bool // found in the shared tier, not at the source
+	tier     bool   // found in the shared tier, not at the source
+	detail   string // of what was found there
 	stored   bool
 	refusal  cache.Refusal         // why it was not stored
 	private  bool                  // for its own request alone: whoever joined asks for itself

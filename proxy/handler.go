@@ -75,10 +75,14 @@ func (p *Proxy) answer(x *exchange) {
 	case missed == ForwardBypass:
 		p.bypass(x)
 	case use == cache.Fresh:
-		p.serve(x, stored, Hit, "")
+		p.serve(x, stored, Hit, x.outcome.Detail)
+		p.audit(x, stored)
 	case use == cache.Revalidatable:
 		p.refresh(x)
-		p.serve(x, stored, Stale, "stale-while-revalidate")
+		if x.outcome.Detail == "" {
+			x.outcome.Detail = "stale-while-revalidate"
+		}
+		p.serve(x, stored, Stale, x.outcome.Detail)
 	default:
 		p.miss(x, stored, missed)
 	}
@@ -171,19 +175,22 @@ func (p *Proxy) read(x *exchange) bool {
 }
 
 // lookup asks the memory tier. Missed tells why nothing fit to serve was found; ForwardBypass that the
-// key is known to have no storable response.
+// key is known to have no storable response. A word for what was found is left in the outcome.
 func (p *Proxy) lookup(x *exchange) (r *cache.StoredResponse, use cache.Freshness, missed Forward) {
 	missed = ForwardURIMiss
 	r = p.memory.Lookup(x.key)
 	if r == nil {
 		return nil, cache.Expired, missed
 	}
-	use = r.UseAt(x.start)
+	use, x.outcome.Detail = p.judge(x.route.rule, r, x.start)
 	if r.Kind == cache.Uncacheable {
 		if use == cache.Fresh {
 			return nil, cache.Expired, ForwardBypass
 		}
 		return nil, cache.Expired, missed
+	}
+	if use > cache.Revalidatable {
+		x.replaces = p.outdated(r)
 	}
 	if use == cache.Expired {
 		return nil, use, ForwardStale

@@ -21,10 +21,16 @@ type proxyMetrics struct {
 	coalesced  *metrics.Counter // answered by another request's flight
 	repeated   *metrics.Counter // joined a flight, and asked again because it had not seen a change they had to
 	refreshes  *metrics.Counter
+	outdated   *metrics.Counter // lookups that found a response which a change had outdated
+	needless   *metrics.Counter // of them, those whose refill brought the same body again
 	panics     *metrics.Counter
 	sharedHit  *metrics.Counter
 	sharedMiss *metrics.Counter
 	discarded  map[string]*metrics.Counter // by reason
+
+	audited    *metrics.Counter // hits compared with their source
+	mismatches *metrics.Counter // of them, those that differed although no change was heard of
+	unstable   *metrics.Counter // of them, those whose source does not say the same twice
 
 	compressed  *metrics.Counter
 	compressing *metrics.Counter // refused for want of room in the queue
@@ -45,10 +51,15 @@ func newMetrics(set *metrics.Set) *proxyMetrics {
 		coalesced:    set.NewCounter(`forebay_coalesced_total{result="success"}`),
 		repeated:     set.NewCounter(`forebay_coalesced_total{result="outdated"}`),
 		refreshes:    set.NewCounter(`forebay_refreshes_total`),
+		outdated:     set.NewCounter(`forebay_outdated_total`),
+		needless:     set.NewCounter(`forebay_refills_needless_total`),
 		panics:       set.NewCounter(`forebay_panics_total`),
 		sharedHit:    set.NewCounter(`forebay_shared_lookups_total{result="hit"}`),
 		sharedMiss:   set.NewCounter(`forebay_shared_lookups_total{result="miss"}`),
 		discarded:    make(map[string]*metrics.Counter),
+		audited:      set.NewCounter(`forebay_audits_total`),
+		mismatches:   set.NewCounter(`forebay_audit_mismatches_total`),
+		unstable:     set.NewCounter(`forebay_audit_unstable_total`),
 		compressed:   set.NewCounter(`forebay_encodings_total{result="stored"}`),
 		compressing:  set.NewCounter(`forebay_encodings_total{result="refused"}`),
 		reloads:      set.NewCounter(`forebay_config_reloads_total`),

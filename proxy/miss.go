@@ -25,7 +25,8 @@ type call struct {
 	input   *rules.Input
 	request *origin.Request // of an upstream rule
 	format  int
-	store   bool // false: the response is for its request alone
+	store   bool   // false: the response is for its request alone
+	tag     []byte // the validator of what a change outdated under the key; nil: nothing
 	timeout time.Duration
 }
 
@@ -34,6 +35,9 @@ func (x *exchange) newCall(store bool) *call {
 	c := &call{
 		state: x.state, route: x.route, input: x.input.Clone(), format: x.format, store: store,
 		key: append([]byte(nil), x.key...), timeout: x.route.rule.Timeout,
+	}
+	if x.replaces != nil {
+		c.tag = x.replaces.ETag
 	}
 	if x.route.origin != nil {
 		c.request = origin.NewRequest(x.route.rule, &x.input, x.request.Header)
@@ -102,11 +106,11 @@ func (p *Proxy) land(x *exchange, f *flight, opened bool, stale *cache.StoredRes
 		return
 	}
 	if f.tier {
-		x.outcome = Outcome{Result: Hit, TTL: r.Lifetime - r.AgeAt(x.start), Detail: "shared"}
+		x.outcome = Outcome{Result: Hit, TTL: r.Lifetime - r.AgeAt(x.start), Detail: f.detail}
 		p.deliver(x, r)
 		return
 	}
-	x.outcome = Outcome{Result: Miss, Forward: missed, Status: r.Status, Stored: f.stored, Detail: string(f.refusal)}
+	x.outcome = Outcome{Result: Miss, Forward: missed, Status: r.Status, Stored: f.stored, Detail: p.word(f.refusal)}
 	if !opened {
 		x.outcome.Result, x.outcome.Collapsed = Collapsed, true
 		p.metrics.coalesced.Inc()
@@ -127,7 +131,7 @@ func (p *Proxy) forward(x *exchange, why Forward) {
 		return
 	}
 	landed, share := p.admit(c, &fill)
-	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: string(landed.refusal)}
+	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: p.word(landed.refusal)}
 	if why != ForwardBypass {
 		x.outcome.Result = Miss
 	}

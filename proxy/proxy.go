@@ -47,7 +47,8 @@ type Proxy struct {
 	metrics *proxyMetrics
 
 	state       atomic.Pointer[state]
-	bypassAll   atomic.Bool // the kill switch
+	bypassAll   atomic.Bool  // the kill switch
+	audits      atomic.Int64 // under way
 	flights     *flights
 	exchanges   sync.Pool
 	connections func() int

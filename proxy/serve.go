@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -163,6 +164,9 @@ func varyOf(r *rules.Rule) []byte {
 		if r.Params[i].In == rules.FromHeader {
 			add(r.Params[i].Field)
 		}
+	}
+	if r.Query != nil && slices.ContainsFunc(r.Query.Formats, func(f rules.Format) bool { return f.Accept != "" }) {
+		add(fasthttp.HeaderAccept)
 	}
 	for _, part := range r.Identity {
 		if part.Cookie != "" {

@@ -84,17 +84,21 @@ func (p *Proxy) export(x *exchange) {
 	x.ctx.SetBodyStream(e, -1)
 }
 
+// ownMediaType is that of a rule's own form.
+const ownMediaType = "application/json"
+
 // chooseFormat returns the index of the form that the Accept field or a parameter asks for; -1: the
 // rule's own. A media range chooses nothing: who wants a stream says so by name.
 func chooseFormat(rule *rules.Rule, in *rules.Input, accept []byte) int {
 	formats := rule.Query.Formats
 	if len(accept) > 0 {
-		offered := make([]string, 0, len(formats))
+		offered := make([]string, 0, len(formats)+1)
 		for i := range formats {
 			if formats[i].Accept != "" {
 				offered = append(offered, formats[i].Accept)
 			}
 		}
+		offered = append(offered, ownMediaType) // last: who likes both equally gets what was named for the form
 		if chosen := cache.ChooseMediaType(accept, offered); chosen != "" {
 			for i := range formats {
 				if formats[i].Accept == chosen {
