@@ -45,8 +45,10 @@ type Database struct {
 	catalogue *catalogue
 	strays    strays
 	own       ownStatements
-	known     sync.Map     // *rules.Rule -> *knowledge
-	scratch   sync.Pool    // of *scratch
+	known     sync.Map  // *rules.Rule -> *knowledge
+	scratch   sync.Pool // of *scratch
+	shared    atomic.Pointer[taken]
+	held      atomic.Int64 // connections that calls have or wait for
 	broke     atomic.Int64 // cache.Instant at which a connection was last found broken
 
 	mu     sync.Mutex // guards all below
@@ -127,12 +129,12 @@ func (d *Database) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, max(d.cfg.ConnectTimeout, time.Second))
 	defer cancel()
 	pg := conn.PgConn()
-	b, err := d.server.meet(ctx, pg)
+	b, epoch, err := d.server.meet(ctx, pg)
 	if err != nil {
 		return err
 	}
 	pg.CustomData()[sessionKey] = &session{
-		db: d, pg: pg, backend: b, born: time.Now(), prepared: make(map[string]*preparedStatement),
+		db: d, pg: pg, backend: b, epoch: epoch, born: time.Now(), prepared: make(map[string]*preparedStatement),
 	}
 	return nil
 }
@@ -144,10 +146,11 @@ func (d *Database) doubts(_ context.Context, p pgxpool.ShouldPingParams) bool {
 	return p.IdleDuration > time.Second || d.clock.Now().Sub(cache.Instant(d.broke.Load())) <= p.IdleDuration
 }
 
-// afterRelease retires old connections, but never the last one.
+// afterRelease retires old connections, but never the last one; and those that may lead to another server
+// than newer ones do.
 func (d *Database) afterRelease(conn *pgx.Conn) bool {
 	s := sessionOf(conn.PgConn())
-	return time.Since(s.born) < retireAfter || d.server.open() < 2
+	return s.present() && !s.outworn && (time.Since(s.born) < retireAfter || d.server.open() < 2)
 }
 
 func sessionOf(pg *pgconn.PgConn) *session {

@@ -102,7 +102,7 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 	explained := d.explain(ctx, err, time.Since(e.start))
 	d.metrics.requests[explained.Class].Inc()
 	e.abandon(err)
-	conn.Release()
+	d.release(conn)
 	return nil, explained
 }
 
@@ -221,7 +221,7 @@ func (e *Export) settle() {
 	} else {
 		e.d.metrics.requests[classOf(e.d.explain(context.Background(), failure, 0))].Inc()
 	}
-	e.conn.Release()
+	e.d.release(e.conn)
 	o := Observation{
 		Rule: e.k.rule.Name, Kind: e.k.rule.Kind, Statement: e.k.statements[0].label,
 		Duration: time.Since(e.start), Rows: e.count, Err: failure,

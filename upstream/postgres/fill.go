@@ -36,8 +36,10 @@ type filling struct {
 	call Call
 
 	look       look
+	sharing    bool   // another fill's snapshot
 	generation uint64 // of the catalogue before anything was sent
 	scratch    *scratch
+	sent       cache.Instant
 	took       []time.Duration // by statement
 	before     string          // scans counted before the statements
 	after      string
@@ -58,6 +60,7 @@ func (f *filling) do(ctx context.Context) error {
 	}
 	// Before the snapshot is asked for, so that every change marked from here on is judged.
 	f.fill.Asked = f.d.log.Position()
+	f.share()
 	sent := time.Now()
 	if err := f.ask(ctx); err != nil {
 		return err
@@ -97,23 +100,49 @@ func (f *filling) snapshot() *statement {
 
 // ask sends everything in one round trip and reads the answers.
 func (f *filling) ask(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	if f.sharing {
+		return f.askAlone(ctx)
+	}
 	r := f.s.open(ctx)
 	f.send(r)
 	err := r.flush()
 	if err == nil {
 		err = f.receive(r)
 	}
-	if classOf(err) == TooLarge && err != nil {
-		// Rows are still coming. Giving the connection up ends the query on the server, too.
-		cancel()
-	}
+	f.stop(ctx, err)
 	return r.close(err)
+}
+
+// askAlone sends the one statement and nothing else.
+func (f *filling) askAlone(ctx context.Context) error {
+	st := f.k.statements[0]
+	p := f.s.prepared[st.name]
+	f.scratch.values = st.arguments(f.scratch.values[:0], f.call.Input.Arguments, f.call.Input.Body)
+	f.scratch.grow(1)
+	from := f.d.clock.Now()
+	rows := f.s.pg.ExecStatement(ctx, p.description, f.scratch.values, nil, p.shape.formats)
+	w := f.reading(st)
+	if err := w.read(rows, &f.scratch.results[0]); err != nil {
+		f.stop(ctx, err)
+		_, _ = rows.Close()
+		return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+	}
+	f.took = append(f.took, f.d.clock.Now().Sub(from))
+	return nil
+}
+
+// stop has the server stop sending rows that nobody wants. The connection is given up, since the server
+// may come to it when the statement has ended already, and end the next one.
+func (f *filling) stop(ctx context.Context, err error) {
+	if err != nil && classOf(err) == TooLarge {
+		_ = f.s.pg.CancelRequest(ctx)
+		f.s.outworn = true
+	}
 }
 
 func (f *filling) send(r *round) {
 	own := &f.d.own
+	f.sent = f.d.clock.Now()
 	if f.consistent() {
 		r.send(own.beginRead, nil)
 	}
@@ -203,6 +232,7 @@ func (f *filling) receiveSnapshot(r *round) error {
 		f.fill.Refused = cache.RefusedSnapshot
 		f.d.logger.Error("snapshot cannot be read", "rule", f.call.Rule.Name, "err", err)
 	}
+	f.offer(f.sent)
 	return nil
 }
 
@@ -226,22 +256,22 @@ func (f *filling) receiveRows(r *round) error {
 }
 
 // reading says what is wanted of a statement's rows.
-func (f *filling) reading(st *statement) *reading { return newReading(f.s, st, f.call) }
+func (f *filling) reading(st *statement) reading { return newReading(f.s, st, f.call) }
 
-func newReading(s *session, st *statement, call Call) *reading {
+func newReading(s *session, st *statement, call Call) reading {
 	template := call.template()
-	w := &reading{statement: st, shape: s.shapeOf(st), format: call.format(), header: len(call.Rule.Query.Header) > 0}
+	w := reading{statement: st, shape: s.shapeOf(st), format: call.format(), header: len(call.Rule.Query.Header) > 0}
 	w.json = len(template) == 0 || template.Names(st.label)
 	w.csv = template.Names("csv") && st.rows == rules.Many
 	if w.shape == nil {
-		w.shape = &shape{}
+		w.shape = noShape
 	}
 	return w
 }
 
 // depend gives the fill its dependencies, or refuses to have it stored.
 func (f *filling) depend(ctx context.Context) {
-	if f.d.strays.any() {
+	if f.d.strays.any() || !f.s.present() {
 		f.fill.Refused = cache.RefusedSnapshot
 	}
 	if f.look == trusting {
@@ -271,7 +301,7 @@ func (f *filling) trust() {
 	if found == nil {
 		return // the rule's answers are not stored
 	}
-	f.fill.Dependencies = found.dependencies(found.relations)
+	f.fill.Dependencies = found.depends
 	f.fill.Response.TTLOnly = found.ttl
 	if found.every || found.generation != f.d.catalogue.generation.Load() {
 		f.fill.Refused = cache.RefusedSnapshot

@@ -59,7 +59,7 @@ func TestFillDoesNotSeeWhatIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, clientsSchema, clientsRoutes)
 	conn := connect(t, s.url)
-	exec(t, conn, "begin; update clients set name = 'Eve' where id = 1")
+	script(t, conn, "begin; update clients set name = 'Eve' where id = 1")
 	var xid uint64
 	if err := conn.QueryRow(t.Context(), "select pg_current_xact_id()::text::bigint").Scan(&xid); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestFillDoesNotSeeWhatIsNotCommitted(t *testing.T) {
 	if old.Snapshot.Sees(xid) {
 		t.Fatalf("snapshot %s sees %d, which is running", old.Snapshot, xid)
 	}
-	exec(t, conn, "commit")
+	script(t, conn, "commit")
 	fresh := s.fill(t, "GET /clients/1")
 	if !fresh.Snapshot.Sees(xid) || !strings.Contains(string(fresh.Response.Body), "Eve") {
 		t.Fatalf("snapshot %s, body %s; want to see %d", fresh.Snapshot, fresh.Response.Body, xid)
@@ -103,7 +103,7 @@ func TestStatementsOfARuleAgree(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				exec(t, writer, "update parts set n = n + 1")
+				script(t, writer, "update parts set n = n + 1")
 			}
 		}
 	}()

@@ -41,7 +41,8 @@ type finding struct {
 	every      bool
 	ttl        bool
 	reason     string
-	tables     []string // names of the relations
+	tables     []string           // names of the relations
+	depends    []cache.Dependency // of a response that touched all of relations
 }
 
 // know returns what is known of the rule.
@@ -162,6 +163,7 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 		united.relations = relations
 	}
 	united.tables = names(united.relations)
+	united.depends = united.dependencies(united.relations)
 	if before == nil {
 		k.found.Store(&united)
 		return &united

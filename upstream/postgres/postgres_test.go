@@ -145,7 +145,7 @@ func connect(t testing.TB, url string) *pgx.Conn {
 }
 
 // execOn runs a script on a connection of its own.
-func execOn(t testing.TB, url, script string) {
+func execOn(t testing.TB, url, text string) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	conn, err := pgx.Connect(ctx, url)
@@ -153,13 +153,13 @@ func execOn(t testing.TB, url, script string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	exec(t, conn, script)
+	script(t, conn, text)
 }
 
-func exec(t testing.TB, conn *pgx.Conn, script string) {
+func script(t testing.TB, conn *pgx.Conn, text string) {
 	t.Helper()
-	if _, err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), script).ReadAll(); err != nil {
-		t.Fatalf("%v\n%s", err, script)
+	if _, err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), text).ReadAll(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
 	}
 }
 

@@ -140,7 +140,7 @@ func oidArray(oids []uint32) []byte {
 	return append(dst, '}')
 }
 
-// dependenciesOf returns the dependencies on relations.
+// dependenciesOf returns the dependencies on relations, with no room behind them: the list may be shared.
 func dependenciesOf(oids []uint32) []cache.Dependency {
 	list := make([]cache.Dependency, len(oids))
 	for i, oid := range oids {

@@ -86,7 +86,7 @@ func (d *Database) hold(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
+	defer d.release(conn)
 	s := sessionOf(conn.Conn().PgConn())
 	start := d.clock.Now()
 	err = w(ctx, s)
@@ -132,18 +132,21 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if stat := pool.Stat(); stat.AcquiredConns() >= stat.MaxConns() {
-		d.metrics.waits.Inc()
-	}
 	d.metrics.waiting.Add(1)
 	defer d.metrics.waiting.Add(-1)
-	waitCtx, cancel := context.WithTimeout(ctx, d.cfg.AcquireTimeout)
-	defer cancel()
+	waitCtx := ctx
+	if d.held.Add(1) > int64(d.connect.MaxConns) {
+		d.metrics.waits.Inc()
+		var cancel context.CancelFunc
+		waitCtx, cancel = context.WithTimeout(ctx, d.cfg.AcquireTimeout)
+		defer cancel()
+	}
 	start := d.clock.Now()
 	conn, err := pool.Acquire(waitCtx)
 	if err == nil {
 		return conn, nil
 	}
+	d.held.Add(-1)
 	var connect *pgconn.ConnectError
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -160,6 +163,12 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 		Class: PoolExhausted, Status: 503, RetryAfter: time.Second, Err: err,
 		Detail: "All database connections are in use, and none became free in time.",
 	}
+}
+
+// release gives back what acquire got.
+func (d *Database) release(conn *pgxpool.Conn) {
+	d.held.Add(-1)
+	conn.Release()
 }
 
 func unavailable(err error) *Error {

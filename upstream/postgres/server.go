@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,8 +43,9 @@ type backend struct{ pid, started string }
 // backend. So a new connection continues the epoch only if it finds a backend of the pool still there
 // that was there before; else everything known so far is of another epoch.
 type server struct {
-	log  *cache.ChangeLog
-	blur bool // behind a pooler nobody knows which backends are ours
+	log   *cache.ChangeLog
+	blur  bool          // behind a pooler nobody knows which backends are ours
+	epoch atomic.Uint64 // how many there were; a session that was met in an earlier one may lead elsewhere
 
 	mu       sync.RWMutex // guards all below
 	known    facts
@@ -72,38 +74,42 @@ const systemIdentifier = "system_identifier::text from pg_catalog.pg_control_sys
 
 // meet learns which server a new connection leads to, and begins a new epoch unless the connection
 // proves that it continues the present one.
-func (s *server) meet(ctx context.Context, conn *pgconn.PgConn) (backend, error) {
+func (s *server) meet(ctx context.Context, conn *pgconn.PgConn) (own backend, epoch uint64, err error) {
 	for {
 		s.mu.RLock()
 		asked, ours := s.changes, slices.Clone(s.backends)
 		s.mu.RUnlock()
 		found, own, survivors, err := identify(ctx, conn, ours)
 		if err != nil {
-			return backend{}, err
+			return backend{}, 0, err
 		}
-		if s.admit(found, own, survivors, asked) {
-			return own, nil
+		if epoch, ok := s.admit(found, own, survivors, asked); ok {
+			return own, epoch, nil
 		}
 	}
 }
 
-// admit adds the connection. It reports false when others came or went since the server was asked about
-// them: then it has to be asked again.
-func (s *server) admit(found facts, own backend, survivors bool, asked int) bool {
+// admit adds the connection, and returns the epoch that it is of. It reports false when others came or
+// went since the server was asked about them: then it has to be asked again.
+//
+// The number goes up before the log ends its epoch. So a fill that asked the log after that finds its
+// session to be of an earlier one, and a fill that asked before is purged.
+func (s *server) admit(found facts, own backend, survivors bool, asked int) (epoch uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	continues := found.same(s.known) && (survivors || s.blur)
 	if !continues && asked != s.changes {
-		return false
+		return 0, false
 	}
 	s.changes++
 	s.known = found
 	if !continues {
+		s.epoch.Add(1)
 		s.backends = nil
 		s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
 	}
 	s.backends = append(s.backends, own)
-	return true
+	return s.epoch.Load(), true
 }
 
 // leave removes a connection that is being closed.

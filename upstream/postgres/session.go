@@ -24,7 +24,9 @@ type session struct {
 	db       *Database
 	pg       *pgconn.PgConn
 	backend  backend
+	epoch    uint64 // of the server, in which it was met
 	born     time.Time
+	outworn  bool // it is not to be used again
 	prepared map[string]*preparedStatement
 }
 
@@ -33,6 +35,10 @@ type preparedStatement struct {
 	description *pgconn.StatementDescription
 	shape       *shape // nil for this package's own
 }
+
+// present reports whether the session leads to the server that the newest one does, as far as anybody
+// noticed: only then may its transaction ids be compared with others'.
+func (s *session) present() bool { return s.epoch == s.db.server.epoch.Load() }
 
 // ready prepares what is not prepared yet, in one round trip, and learns what the rows look like.
 func (s *session) ready(ctx context.Context, statements ...*statement) error {

@@ -65,6 +65,9 @@ type shape struct {
 	generation uint64 // of the catalogue that the types were read in
 }
 
+// noShape is that of statements whose rows nobody reads. Immutable.
+var noShape = &shape{}
+
 // newShape makes the shape of rows with these fields; text says that values arrive as text whatever they are.
 func newShape(fields []pgconn.FieldDescription, types wire.Catalogue, generation uint64, text bool) (*shape, error) {
 	s := &shape{generation: generation, columns: make([]wire.Column, len(fields)), formats: make([]int16, len(fields))}

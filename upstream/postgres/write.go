@@ -81,6 +81,7 @@ type writing struct {
 
 	scratch *scratch
 	took    []time.Duration
+	changes bool // the transaction has changed something
 	change  cache.Change
 	beyond  []cache.Dependency // sequences and foreign tables
 	tables  []string
@@ -185,7 +186,8 @@ func (w *writing) receive(r *round) error {
 		if err != nil {
 			return fmt.Errorf("run statement %q: %w", st.label, err)
 		}
-		if err := newReading(w.s, st, w.call).read(reader, &w.scratch.results[i]); err != nil {
+		rows := newReading(w.s, st, w.call)
+		if err := rows.read(reader, &w.scratch.results[i]); err != nil {
 			return fmt.Errorf("read rows of statement %q: %w", st.label, err)
 		}
 		now := w.d.clock.Now()
@@ -213,6 +215,7 @@ func (w *writing) receiveWritten(r *round) error {
 	if w.change.Xid, err = strconv.ParseUint(row[0], 10, 64); err != nil {
 		return fmt.Errorf("read transaction id: %w", err)
 	}
+	w.changes = true
 	tables, err := parseOids(row[2])
 	if err != nil {
 		return err
@@ -225,12 +228,15 @@ func (w *writing) receiveWritten(r *round) error {
 // take effect although its answer never comes: then only snapshots can show that it did, or that the
 // transaction has ended without.
 func (w *writing) commit(ctx context.Context) error {
-	if w.change.Xid != 0 {
+	if !w.s.present() {
+		w.change.Xid = 0 // of another server, maybe: nothing it can be compared with
+	}
+	if w.changes {
 		w.d.log.Commit(w.change)
 	}
 	err := w.sendCommit(ctx)
 	switch {
-	case err == nil && w.change.Xid != 0:
+	case err == nil && w.changes:
 		w.change.Visible = true
 		w.d.log.Commit(w.change)
 	case err != nil && classOf(err) == OutcomeUnknown:
@@ -358,7 +364,8 @@ func (w *writing) runAlone(ctx context.Context) error {
 		from := w.d.clock.Now()
 		var reader *pgconn.ResultReader
 		if reader, err = r.next(); err == nil {
-			err = newReading(w.s, st, w.call).read(reader, &w.scratch.results[i])
+			rows := newReading(w.s, st, w.call)
+			err = rows.read(reader, &w.scratch.results[i])
 		}
 		if err == nil {
 			err = r.passed()

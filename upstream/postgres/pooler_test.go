@@ -1,0 +1,130 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"forebay/cache"
+	"forebay/upstream/postgres"
+)
+
+// Behind PgBouncer in transaction mode, with fewer server connections than clients, everything is answered
+// as without it. Runs where PgBouncer is installed.
+func TestBehindATransactionPooler(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, server, shopSchema+discoverySchema)
+	s := newSiteOn(t, newPooler(t, database), shopRoutes+batchRoutes+exportRoutes+`
+- route: GET /branch/{id}
+  ttl: 60s
+  params: {id: int}
+  query: select branch(@id) as v
+- route: GET /readonly
+  query: select current_setting('transaction_read_only') || current_setting('statement_timeout') as v
+  rows: value
+`, func(c *postgres.Config) { c.PreparedStatements = false })
+	var work sync.WaitGroup
+	for n := range 4 {
+		work.Go(func() { s.useAsBefore(t, 100*(n+1)) })
+	}
+	work.Wait()
+	if got := s.body(t, "GET /readonly"); got != `"on5s"` {
+		t.Errorf("a read runs with %s", got)
+	}
+	if got := s.one(t, "select count(*) from clients where id >= 100"); got != "12" {
+		t.Errorf("%s clients were made; want 12", got)
+	}
+}
+
+// useAsBefore reads, writes, batches and exports, with ids of its own.
+func (s *site) useAsBefore(t testing.TB, id int) {
+	for i := range 3 {
+		s.write(t, "POST /clients", fmt.Sprintf(`{"id": %d, "email": "%d@x"}`, id+i, id+i))
+		f := s.fill(t, fmt.Sprintf("GET /clients/%d", id+i))
+		if got := s.tables(f); got != "clients" || f.Refused != cache.Storable || f.Response.Status != 200 {
+			t.Errorf("client %d: status %d, refused %q, depends on %q", id+i, f.Response.Status, f.Refused, got)
+		}
+		if got := s.tables(s.fill(t, "GET /branch/9")); got != "other" {
+			t.Errorf("the branch depends on %q; want other", got)
+		}
+		if _, err := s.tryWrite(t, "POST /clients/batch", fmt.Sprintf(`[{"id": %d, "email": "x"}]`, id+i)); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Count(readAll(t, s.open(t, "GET /rows?n=10000", 0)), "\n"); got != 10001 {
+			t.Errorf("exported %d lines", got)
+		}
+	}
+}
+
+// newPooler starts a PgBouncer with two server connections per database, until the test ends.
+func newPooler(t testing.TB, database string) string {
+	t.Helper()
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		t.Skip("pgbouncer is not installed")
+	}
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().(*net.TCPAddr)
+	_ = listener.Close()
+	dir := t.TempDir()
+	ini, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users.txt")
+	text := fmt.Sprintf(`[databases]
+* = host=%s port=%s user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+auth_file = %s
+pool_mode = transaction
+default_pool_size = 2
+ignore_startup_parameters = extra_float_digits
+`, u.Hostname(), u.Port(), address.Port, users)
+	for file, text := range map[string]string{ini: text, users: ""} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{ini}
+	if os.Getuid() == 0 { // which it refuses to run as
+		args = append([]string{"-u", "nobody"}, args...)
+		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		_ = cmd.Wait()
+	})
+	u.Host = address.String()
+	eventually(t, "the pooler listens", func() bool {
+		conn, err := net.Dial("tcp", u.Host)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	u.User = url.User("postgres") // with auth_type any the name is passed on
+	return u.String()
+}
