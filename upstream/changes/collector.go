@@ -151,7 +151,7 @@ func (c *collector) content(kind byte, r *reader) error {
 		a := c.attribution()
 		for _, oid := range readTruncate(r) {
 			d := p.touch(oid, a)
-			d.counts[operation-1]++
+			d.counts[truncate]++
 			d.collapse()
 		}
 	case messageMessage:

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"forebay/cache"
 )
 
@@ -34,7 +36,8 @@ func (a *applying) swap(next *attribution) {
 type follower struct {
 	feed     *Feed
 	server   server
-	pub      *publication
+	conn     *pgx.Conn
+	pub      *publication // nil in mode notify, where triggers take its part
 	applying *applying
 	latest   func() *beat // the newest heartbeat that came round; nil: none yet
 
@@ -46,7 +49,11 @@ type follower struct {
 
 func newFollower(f *Feed, s server, pub *publication, a *applying, latest func() *beat) *follower {
 	a.now.Store(&attribution{relations: map[uint32]*relation{}})
-	return &follower{feed: f, server: s, pub: pub, applying: a, latest: latest, covers: make(map[uint32]*cover)}
+	w := &follower{feed: f, server: s, pub: pub, applying: a, latest: latest, covers: make(map[uint32]*cover)}
+	if pub != nil {
+		w.conn = pub.conn
+	}
+	return w
 }
 
 // run polls until ctx ends or something is wrong beyond repair.
@@ -68,12 +75,12 @@ func (w *follower) run(ctx context.Context) error {
 
 // poll compares and acts once. The order of its steps is explained in doc.go.
 func (w *follower) poll(ctx context.Context) error {
-	wanted := *w.feed.wanted.Load()
-	c, err := readCatalogue(ctx, w.pub.conn, wanted)
+	wanted := w.wanted()
+	c, err := readCatalogue(ctx, w.conn, wanted)
 	if err != nil {
 		return err
 	}
-	now, err := w.pub.read(ctx)
+	now, err := w.read(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -91,6 +98,47 @@ func (w *follower) poll(ctx context.Context) error {
 		w.tell(c, wanted)
 	}
 	w.feed.metrics.pollSucceeded()
+	return nil
+}
+
+// wanted returns the wanted set; triggers do not tell rows apart.
+func (w *follower) wanted() map[uint32][]int16 {
+	wanted := *w.feed.wanted.Load()
+	if w.pub != nil {
+		return wanted
+	}
+	tables := make(map[uint32][]int16, len(wanted))
+	for oid := range wanted {
+		tables[oid] = nil
+	}
+	return tables
+}
+
+// read returns what is published, or has the triggers.
+func (w *follower) read(ctx context.Context, c *catalogue) (published, error) {
+	if w.pub != nil {
+		return w.pub.read(ctx)
+	}
+	now := published{whole: true, tables: make(map[uint32]publishedTable)}
+	for oid, e := range c.relations {
+		if e.triggers {
+			now.tables[oid] = publishedTable{name: e.quoted}
+		}
+	}
+	return now, nil
+}
+
+// unfollowable returns why changes to a table cannot be followed; nil if they can.
+func (w *follower) unfollowable(e *entry) *refusal {
+	if w.pub != nil {
+		return e.unpublishable()
+	}
+	if r := e.unheard(); r != nil && e.persistence != 'u' {
+		return r
+	}
+	if !e.triggers {
+		return &refusal{"table " + e.quoted + " has no triggers that notify", "install them with `forebay changes install`"}
+	}
 	return nil
 }
 
@@ -117,7 +165,7 @@ func (w *follower) uncoverLost(c *catalogue, now published) {
 		case e == nil:
 		case e.logged():
 			same := now.print == w.expected.print && now.tables[oid] == w.expected.tables[oid]
-			if same && now.has(oid) && e.unpublishable() == nil {
+			if same && now.has(oid) && w.unfollowable(e) == nil {
 				continue
 			}
 			w.feed.metrics.drifts.Inc()
@@ -207,6 +255,10 @@ func (w *follower) narrow(columns map[uint32][]int16) {
 
 // publish brings the publication to what is wanted, and returns what it is then.
 func (w *follower) publish(ctx context.Context, c *catalogue, now published) (published, error) {
+	if w.pub == nil {
+		w.expected = now
+		return now, nil
+	}
 	in, out := make(map[uint32]string), make(map[uint32]string)
 	for oid, t := range now.tables {
 		e := c.relations[oid]
@@ -260,16 +312,16 @@ func (w *follower) cover(ctx context.Context, c *catalogue, now published) error
 		switch {
 		case e.logged() && now.has(oid) && (old == nil || old.relation != a.relations[oid]):
 			fresh = append(fresh, oid)
-		case e.kind == 'v' && old == nil, e.kind == 'm' && c.events && old == nil:
+		case e.kind == 'v' && old == nil, e.kind == 'm' && w.pub != nil && c.events && old == nil:
 			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position()}}
 		}
 	}
 	if len(fresh) > 0 {
-		held, err := writers(ctx, w.pub.conn, fresh)
+		held, err := writers(ctx, w.conn, fresh)
 		if err != nil {
 			return err
 		}
-		lsn, err := insertPosition(ctx, w.pub.conn)
+		lsn, err := insertPosition(ctx, w.conn)
 		if err != nil {
 			return err
 		}
@@ -303,7 +355,7 @@ func (w *follower) why(e *entry) *refusal {
 	if e.kind == 'm' {
 		return e.refreshed()
 	}
-	if r := e.unpublishable(); r != nil {
+	if r := w.unfollowable(e); r != nil {
 		return r
 	}
 	if err := w.failed[e.oid]; err != nil {

@@ -230,22 +230,12 @@ func (s *session) sent(b beat) {
 // close closes the connections. The slot goes with its own; a command that was cut off, as the making of a
 // slot that waits, is cancelled on the server.
 func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
-	defer cancel()
-	conns := []*pgconn.PgConn{s.wal}
+	if s.wal != nil {
+		shut(s.wal)
+	}
 	for _, conn := range []*pgx.Conn{s.pulse, s.look} {
 		if conn != nil {
-			conns = append(conns, conn.PgConn())
-		}
-	}
-	for _, conn := range conns {
-		if conn == nil {
-			continue
-		}
-		_ = conn.Close(ctx) // it is over, one way or the other
-		select {
-		case <-conn.CleanupDone():
-		case <-ctx.Done():
+			shut(conn.PgConn())
 		}
 	}
 }

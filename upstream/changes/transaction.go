@@ -8,10 +8,13 @@ import (
 )
 
 const (
-	maxParts  = 256 // savepoints told apart; what the rest did counts as done even if it is rolled back
-	fewMarks  = 16  // rows up to which duplicates are searched for one by one
-	operation = 4   // INSERT, UPDATE, DELETE, TRUNCATE
+	maxParts = 256 // savepoints told apart; what the rest did counts as done even if it is rolled back
+	fewMarks = 16  // rows up to which duplicates are searched for one by one
+	truncate = 3   // the place of TRUNCATE among operations
 )
+
+// operations are in the order of touched.counts.
+var operations = [...]string{"INSERT", "UPDATE", "DELETE", "TRUNCATE"}
 
 // transaction is what has arrived of one, collapsed. Owned by the goroutine that receives.
 type transaction struct {
@@ -30,7 +33,7 @@ type part struct {
 // touched is what a part did to one relation.
 type touched struct {
 	relation *relation // by which its rows were attributed; nil: it is not in the attribution
-	counts   [operation]int
+	counts   [len(operations)]int
 	whole    bool // the rows are not told apart (any more)
 	marks    []cache.Dependency
 	seen     map[cache.Dependency]struct{} // the marks, once there are more than a few
@@ -113,7 +116,7 @@ func (t *transaction) change(a *attribution) (c cache.Change, collapsed bool) {
 			c.Dependencies = append(c.Dependencies, d)
 		}
 	}
-	counts := make(map[uint32][operation]int)
+	counts := make(map[uint32][len(operations)]int)
 	for p := range t.all() {
 		if p.everything {
 			mark(cache.Everything)
@@ -172,9 +175,9 @@ func markTargets(oid uint32, r *relation, whole bool, mark func(cache.Dependency
 }
 
 // touch says for people what was done to the relation.
-func touch(oid uint32, counts [operation]int) cache.Touch {
+func touch(oid uint32, counts [len(operations)]int) cache.Touch {
 	t := cache.Touch{Relation: oid}
-	for i, name := range [operation]string{"INSERT", "UPDATE", "DELETE", "TRUNCATE"} {
+	for i, name := range operations {
 		if counts[i] == 0 {
 			continue
 		}
@@ -182,7 +185,7 @@ func touch(oid uint32, counts [operation]int) cache.Touch {
 			t.Operation += "+"
 		}
 		t.Operation += name
-		if i < operation-1 {
+		if i < truncate {
 			t.Rows += counts[i]
 		}
 	}

@@ -1,9 +1,156 @@
 package changes
 
-// Names of what Install makes.
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Names of what the SQL of this file makes.
 const (
 	triggerRows     = "forebay_changes_rows"
 	triggerTruncate = "forebay_changes_truncate"
 	eventCommand    = "forebay_changes_command"
 	eventDrop       = "forebay_changes_drop"
+	channel         = "forebay_changes"
 )
+
+const schemaSQL = `CREATE SCHEMA IF NOT EXISTS forebay;
+COMMENT ON SCHEMA forebay IS '` + mark + `';
+`
+
+// The function runs for each row that is written through a trigger; NOTIFY sends equal words of one
+// transaction once.
+const notifySQL = `CREATE OR REPLACE FUNCTION forebay.notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_catalog.pg_notify('` + channel + `', pg_catalog.pg_current_xact_id()::pg_catalog.text || ' ' || tg_relid::pg_catalog.text || ' ' || tg_op);
+  RETURN NULL;
+END $$;
+`
+
+// NotifySQL returns the SQL that installs the triggers of mode notify on tables, which are written as SQL
+// takes them. Each commit that touches one of them then waits for its turn to notify: with 8 writers that
+// was measured to leave 0.38 of the commits per second.
+func NotifySQL(tables []string) string {
+	var b strings.Builder
+	b.WriteString("BEGIN;\n" + schemaSQL + notifySQL)
+	for _, table := range tables {
+		fmt.Fprintf(&b, `DROP TRIGGER IF EXISTS %[2]s ON %[1]s;
+CREATE TRIGGER %[2]s AFTER INSERT OR UPDATE OR DELETE ON %[1]s FOR EACH ROW EXECUTE FUNCTION forebay.notify();
+ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER %[2]s;
+DROP TRIGGER IF EXISTS %[3]s ON %[1]s;
+CREATE TRIGGER %[3]s AFTER TRUNCATE ON %[1]s FOR EACH STATEMENT EXECUTE FUNCTION forebay.notify();
+ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER %[3]s;
+`, table, triggerRows, triggerTruncate)
+	}
+	b.WriteString("COMMIT;\n")
+	return b.String()
+}
+
+// DDLSQL returns the SQL that installs the event triggers, which bring DDL and REFRESH into the stream within
+// their own transaction. Installing them takes a superuser, or what a managed service has for one.
+//
+// A command on tables and views names these and all below them; what may change the meaning of any
+// statement names everything. What forebay itself does to its publication is no news.
+func DDLSQL() string {
+	return "BEGIN;\n" + schemaSQL + ddlCommandSQL + ddlDropSQL + fmt.Sprintf(`DROP EVENT TRIGGER IF EXISTS %[1]s;
+CREATE EVENT TRIGGER %[1]s ON ddl_command_end EXECUTE FUNCTION forebay.ddl_command();
+ALTER EVENT TRIGGER %[1]s ENABLE ALWAYS;
+DROP EVENT TRIGGER IF EXISTS %[2]s;
+CREATE EVENT TRIGGER %[2]s ON sql_drop EXECUTE FUNCTION forebay.ddl_drop();
+ALTER EVENT TRIGGER %[2]s ENABLE ALWAYS;
+COMMIT;
+`, eventCommand, eventDrop)
+}
+
+const ddlCommandSQL = `CREATE OR REPLACE FUNCTION forebay.ddl_command() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  everything bool;
+  named text;
+BEGIN
+  WITH RECURSIVE told AS (
+    SELECT c.objid, c.command_tag, coalesce(c.classid = 'pg_class'::regclass, false) AS relation
+    FROM pg_event_trigger_ddl_commands() c
+    WHERE coalesce(c.schema_name, '') <> 'pg_temp' AND c.command_tag <> 'COMMENT'
+      AND coalesce(c.object_type, '') NOT IN ('index', 'sequence', 'publication', 'publication relation', 'publication namespace',
+        'subscription', 'statistics object', 'trigger', 'event trigger')
+  ), down (oid) AS (
+    SELECT objid FROM told WHERE relation
+    UNION SELECT i.inhrelid FROM down JOIN pg_inherits i ON i.inhparent = down.oid
+  )
+  SELECT (SELECT bool_or(NOT relation OR command_tag LIKE 'CREATE %' AND NOT coalesce((SELECT relispartition FROM pg_class WHERE oid = objid), false)) FROM told),
+    (SELECT string_agg(oid::text, ',') FROM down)
+  INTO everything, named;
+  IF everything OR named IS NOT NULL THEN
+    PERFORM pg_logical_emit_message(true, '` + prefixDDL + `', tg_tag || ':' || CASE WHEN everything THEN '*' ELSE named END);
+  END IF;
+END $$;
+`
+
+const ddlDropSQL = `CREATE OR REPLACE FUNCTION forebay.ddl_drop() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  everything bool;
+  named text;
+BEGIN
+  SELECT bool_or(o.original AND o.classid <> 'pg_class'::regclass AND o.object_type NOT IN ('index', 'publication', 'publication relation',
+      'publication namespace', 'subscription', 'statistics object', 'trigger', 'event trigger', 'table constraint', 'default value')),
+    string_agg(o.objid::text, ',') FILTER (WHERE o.classid = 'pg_class'::regclass AND o.object_type NOT IN ('index', 'sequence', 'toast table'))
+  FROM pg_event_trigger_dropped_objects() o WHERE NOT o.is_temporary
+  INTO everything, named;
+  IF everything OR named IS NOT NULL THEN
+    PERFORM pg_logical_emit_message(true, '` + prefixDDL + `', tg_tag || ':' || CASE WHEN everything THEN '*' ELSE named END);
+  END IF;
+END $$;
+`
+
+// UninstallSQL returns the SQL that removes all that forebay may have made in a database: event triggers,
+// triggers, its schema, and publications. Nothing of it holds back WAL or data.
+func UninstallSQL() string {
+	return fmt.Sprintf(`BEGIN;
+DROP EVENT TRIGGER IF EXISTS %[1]s;
+DROP EVENT TRIGGER IF EXISTS %[2]s;
+DO $$
+DECLARE
+  r record;
+BEGIN
+  FOR r IN SELECT t.tgname, t.tgrelid::regclass AS tgrel FROM pg_catalog.pg_trigger t WHERE t.tgname IN ('%[3]s', '%[4]s') LOOP
+    EXECUTE pg_catalog.format('DROP TRIGGER %%I ON %%s', r.tgname, r.tgrel);
+  END LOOP;
+  FOR r IN SELECT p.pubname FROM pg_catalog.pg_publication p WHERE pg_catalog.obj_description(p.oid, 'pg_publication') = '%[5]s' LOOP
+    EXECUTE pg_catalog.format('DROP PUBLICATION %%I', r.pubname);
+  END LOOP;
+  IF EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'forebay' AND pg_catalog.obj_description(n.oid, 'pg_namespace') = '%[5]s') THEN
+    DROP FUNCTION IF EXISTS forebay.notify(), forebay.ddl_command(), forebay.ddl_drop();
+    DROP SCHEMA forebay;
+  END IF;
+END $$;
+COMMIT;
+`, eventCommand, eventDrop, triggerRows, triggerTruncate, mark)
+}
+
+// Tables returns the tables that hold the rows of the relations, as SQL takes them: what NotifySQL is for.
+func Tables(ctx context.Context, cfg Config, relations []uint32) ([]string, error) {
+	f := &Feed{cfg: cfg.withDefaults()}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	wanted := make(map[uint32][]int16)
+	for _, oid := range relations {
+		wanted[oid] = nil
+	}
+	c, err := readCatalogue(ctx, conn, wanted)
+	if err != nil {
+		return nil, err
+	}
+	var tables []string
+	for _, e := range c.relations {
+		if e.logged() && e.oid >= firstUserOid {
+			tables = append(tables, e.quoted)
+		}
+	}
+	slices.Sort(tables)
+	return tables, nil
+}

@@ -1,0 +1,73 @@
+package changes
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+)
+
+func TestXidsAreWidenedToTheNearest(t *testing.T) {
+	t.Parallel()
+	f := func(xid uint32, near, want uint64) {
+		t.Helper()
+		if got := widen(xid, near); got != want {
+			t.Errorf("widen(%d, %d) = %d; want %d", xid, near, got, want)
+		}
+	}
+	f(700, 700, 700)
+	f(699, 700, 699)
+	f(705, 700, 705)
+	// Just after the counter has turned, transactions of before still commit.
+	f(0xFFFFFFF0, 1<<32+10, 0xFFFFFFF0)
+	f(3, 1<<32-5, 1<<32+3)
+	f(3, 5<<32-5, 5<<32+3)
+	f(0xFFFFFFF0, 5<<32+10, 4<<32+0xFFFFFFF0)
+	f(0x7FFFFFFF, 3<<32, 3<<32+0x7FFFFFFF)
+	// Before the first turn there is nothing below.
+	f(0xFFFFFFF0, 10, 0xFFFFFFF0)
+}
+
+func TestArrivalsAreRememberedAndForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var a arrivals
+		if a.wait(t.Context(), 1) {
+			t.Error("one came in before anything could")
+		}
+		a.reset(true)
+		for xid := uint64(1); xid <= maxArrivals+1; xid++ {
+			a.add(xid)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 1)
+		defer cancel()
+		if !a.wait(t.Context(), 2) || a.wait(ctx, 1) {
+			t.Error("want the last remembered, and those before forgotten")
+		}
+		if len(a.waiters) != 0 {
+			t.Error("who went away is still waited with")
+		}
+		lost := make(chan bool)
+		go func() { lost <- a.wait(t.Context(), 1<<40) }()
+		synctest.Wait()
+		a.reset(false)
+		if <-lost {
+			t.Error("an end is no arrival")
+		}
+	})
+}
+
+func TestMessagesOfTheEventTriggersAreRead(t *testing.T) {
+	t.Parallel()
+	f := func(content string, want int, ok bool) {
+		t.Helper()
+		if got, read := readDDL(content); len(got) != want || read != ok {
+			t.Errorf("readDDL(%q) = %v, %v", content, got, read)
+		}
+	}
+	f("ALTER TABLE:16385,16390", 2, true)
+	f("CREATE INDEX:", 0, true)
+	f("CREATE FUNCTION:*", 0, false)
+	f("nonsense", 0, false)
+	f("ALTER TABLE:1,x", 0, false)
+	f("", 0, false)
+}
