@@ -38,7 +38,8 @@ func (s servedTests) Run() int {
 }
 
 // TestScripts runs the promises in testdata/script, one a file. Letters sort them: a harness, b basic,
-// c collapsing, f freshness, l life, o outage, p parameters, s security, w writes.
+// c collapsing, e exports, f freshness, h services behind, l life, m performance endpoints and tiers, n the NEXUS
+// contract, o outage, p parameters, s security, w writes.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
