@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -59,6 +60,13 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	r := report.New("forebay bench", c.Command, c.Version, c.Seed, c.Quick)
 	p := newProgress(c.Progress)
 	defer p.end()
+	if c.Binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return r, fmt.Errorf("find this program: %w", err)
+		}
+		c.Binary = self
+	}
 	b := &runner{config: c, report: r, progress: p, settings: scenario.Full(c.Seed, p.step)}
 	if c.Quick {
 		b.settings = scenario.Quick(c.Seed, p.step)
@@ -90,7 +98,7 @@ func (b *runner) run(ctx context.Context) error {
 		}
 	}
 	if b.wanted(Failures) {
-		section, err := b.settings.Flood(ctx, b.binary())
+		section, err := b.settings.Flood(ctx, b.config.Binary)
 		if err := b.add(section, err); err != nil {
 			return err
 		}
@@ -123,7 +131,6 @@ func (b *runner) onStage(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	b.config.Binary = s.Binary()
 	b.report.Notes = append(b.report.Notes, s.Facts...)
 	population, err := b.population(ctx, s)
 	if err != nil {
@@ -227,5 +234,3 @@ func (b *runner) target(ctx context.Context) error {
 func targetPool(address string) gauge.PoolFunc {
 	return stage.PoolOfHealth(load.NewConnection(address, time.Second))
 }
-
-func (b *runner) binary() string { return b.config.Binary }

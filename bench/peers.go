@@ -1,6 +1,29 @@
 package bench
 
-import "context"
+import (
+	"context"
 
-func (b *runner) peers(ctx context.Context) error { return ctx.Err() }
-func (b *runner) scale(ctx context.Context) error { return ctx.Err() }
+	"forebay/bench/peers"
+	"forebay/bench/scale"
+)
+
+// peers measures hits beside other caches.
+func (b *runner) peers(ctx context.Context) error {
+	section, err := peers.Run(ctx, peers.Settings{
+		Binary: b.config.Binary, Quick: b.config.Quick, Matrix: b.config.Matrix, Seed: b.config.Seed, Step: b.progress.step,
+	})
+	return b.add(section, err)
+}
+
+// scale measures what stays flat.
+func (b *runner) scale(ctx context.Context) error {
+	stored := b.config.Stored
+	switch {
+	case b.config.Quick:
+		stored = 1000
+	case stored == 0:
+		stored = 100_000
+	}
+	section, err := scale.Run(ctx, scale.Settings{Binary: b.config.Binary, Quick: b.config.Quick, Stored: stored, Seed: b.config.Seed, Step: b.progress.step})
+	return b.add(section, err)
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -14,6 +15,10 @@ import (
 
 // Lifetime is how long the origin lets its responses be reused: longer than any run.
 const Lifetime = time.Hour
+
+// Asked is the path under which the origin tells how many documents it was asked for: what it was not asked
+// for, a cache answered.
+const Asked = "/asked"
 
 // Target returns the path of the n-th document of a size in bytes.
 func Target(size, n int) string { return "/" + strconv.Itoa(size) + "/" + strconv.Itoa(n) }
@@ -28,12 +33,19 @@ func Document(size, n int) []byte {
 // databases; here only the cache counts.
 func NewOrigin() *fasthttp.Server {
 	age := fmt.Sprintf("public, max-age=%d", int(Lifetime.Seconds()))
+	var asked atomic.Int64
 	return server(func(ctx *fasthttp.RequestCtx) {
+		if string(ctx.Path()) == Asked {
+			ctx.Response.Header.Set("Cache-Control", "no-store")
+			ctx.SetBodyString(strconv.FormatInt(asked.Load(), 10))
+			return
+		}
 		size, n, ok := parse(ctx.Path())
 		if !ok {
 			ctx.SetStatusCode(fasthttp.StatusNotFound)
 			return
 		}
+		asked.Add(1)
 		ctx.Response.Header.Set("Cache-Control", age)
 		ctx.Response.Header.Set("Etag", `"`+strconv.Itoa(size)+"-"+strconv.Itoa(n)+`"`)
 		ctx.SetContentType("application/json")
@@ -41,12 +53,14 @@ func NewOrigin() *fasthttp.Server {
 	})
 }
 
-// New answers the documents of one size with the header fields given, all made before it starts. The handler
-// finds the document's number in the path and does nothing else.
-func New(size, documents int, fields [][2]string) *fasthttp.Server {
-	bodies := make([][]byte, documents)
-	for n := range bodies {
-		bodies[n] = Document(size, n)
+// New answers documents, so many of each size, with the header fields given, all made before it starts. The
+// handler finds the document's size and number in the path and does nothing else.
+func New(documents map[int]int, fields [][2]string) *fasthttp.Server {
+	bodies := make(map[int][][]byte, len(documents))
+	for size, count := range documents {
+		for n := range count {
+			bodies[size] = append(bodies[size], Document(size, n))
+		}
 	}
 	names, values := make([][]byte, 0, len(fields)), make([][]byte, 0, len(fields))
 	var contentType []byte
@@ -60,8 +74,8 @@ func New(size, documents int, fields [][2]string) *fasthttp.Server {
 		}
 	}
 	return server(func(ctx *fasthttp.RequestCtx) {
-		_, n, ok := parse(ctx.Path())
-		if !ok || n >= len(bodies) {
+		size, n, ok := parse(ctx.Path())
+		if !ok || n >= len(bodies[size]) {
 			ctx.SetStatusCode(fasthttp.StatusNotFound)
 			return
 		}
@@ -70,7 +84,7 @@ func New(size, documents int, fields [][2]string) *fasthttp.Server {
 			h.SetCanonical(names[i], values[i])
 		}
 		h.SetContentTypeBytes(contentType)
-		ctx.Response.SetBodyRaw(bodies[n])
+		ctx.Response.SetBodyRaw(bodies[size][n])
 	})
 }
 

@@ -81,7 +81,12 @@ func Run(ctx context.Context, c Config, streams ...Stream) *Measured {
 		s := &streams[i]
 		r.taken[s] = new(atomic.Int64)
 		for n := range s.Connections {
-			u := &user{number: len(users), stream: s, conn: NewConnection(c.Address, c.Timeout), first: start, end: r.windowEnd, run: r}
+			u := &user{number: len(users), stream: s, first: start, end: r.windowEnd, run: r}
+			if s.Kept != nil {
+				u.conn = s.Kept[n]
+			} else {
+				u.conn = NewConnection(c.Address, c.Timeout)
+			}
 			u.draw = s.New(Random(c.Seed, u.number))
 			if s.Rate > 0 {
 				u.every = time.Duration(float64(s.Connections) / s.Rate * float64(time.Second))

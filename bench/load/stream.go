@@ -16,11 +16,10 @@ type Stream struct {
 	Count int
 	// New returns the function that draws one connection's requests. Only that connection calls it.
 	New func(random *rand.Rand) DrawFunc
+	// Kept are used instead of new connections, and left open for another run; nil: none are.
+	Kept []*Connection
 	// Group names a second class under which a request is counted, "" for none; nil: none is.
 	Group func(class string) string
-	// Seen is told of each right answer and may look at the connection's response; nil: nobody is. It is called
-	// by many connections at once, and its time is not in the latency.
-	Seen func(r *Request, c *Connection, a Answer, due time.Time)
 }
 
 func (s *Stream) group(class string) string {
@@ -56,21 +55,40 @@ type user struct {
 
 // work asks until the end.
 func (u *user) work(ctx context.Context) {
-	defer u.conn.Close()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	if u.stream.Kept == nil {
+		defer u.conn.Close()
+	}
+	if u.every > 0 {
+		u.keep(ctx)
+		return
+	}
+	time.Sleep(time.Until(u.first))
+	for u.run.take(u.stream) && ctx.Err() == nil && time.Now().Before(u.end) {
+		r := u.draw()
+		if r == nil {
+			return
+		}
+		if u.ask(r, time.Now()) != nil {
+			time.Sleep(pause)
+		}
+	}
+}
+
+// keep asks by the timetable.
+func (u *user) keep(ctx context.Context) {
+	alarm, err := newAlarm()
+	if err != nil {
+		return // out of file descriptors: everything of this connection is unserved
+	}
+	defer alarm.close()
 	due := u.first
-	for ; due.Before(u.end) && ctx.Err() == nil && u.run.take(u.stream); due = due.Add(u.every) {
+	for ; due.Before(u.end) && ctx.Err() == nil; due = due.Add(u.every) {
+		if !u.run.take(u.stream) {
+			return
+		}
 		if wait := time.Until(due); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-				u.run.late(time.Since(due))
-			case <-ctx.Done():
-				return
-			}
-		} else if u.every == 0 {
-			due = time.Now()
+			alarm.wait(wait)
+			u.run.late(time.Since(due))
 		} else if !time.Now().Before(u.end) {
 			break
 		}
@@ -78,9 +96,9 @@ func (u *user) work(ctx context.Context) {
 		if r == nil {
 			return
 		}
-		u.ask(ctx, timer, r, due)
+		_ = u.ask(r, due) // it is taken down
 	}
-	for ; u.every > 0 && due.Before(u.end) && ctx.Err() == nil; due = due.Add(u.every) {
+	for ; due.Before(u.end) && ctx.Err() == nil; due = due.Add(u.every) {
 		if r := u.draw(); r != nil {
 			u.run.recorder(r.Class).unserved(u.number, due)
 			if group := u.stream.group(r.Class); group != "" {
@@ -91,7 +109,7 @@ func (u *user) work(ctx context.Context) {
 }
 
 // ask sends one request and takes its outcome down.
-func (u *user) ask(ctx context.Context, timer *time.Timer, r *Request, due time.Time) {
+func (u *user) ask(r *Request, due time.Time) error {
 	answer, err := u.conn.Do(r)
 	o := outcome{due: due, done: time.Now(), answer: answer, right: err == nil && r.right(answer.Status), err: err}
 	if u.run.counted(o.due) {
@@ -103,14 +121,5 @@ func (u *user) ask(ctx context.Context, timer *time.Timer, r *Request, due time.
 			u.run.strange(r, o)
 		}
 	}
-	if o.right && u.stream.Seen != nil {
-		u.stream.Seen(r, u.conn, answer, due)
-	}
-	if err != nil && u.every == 0 {
-		timer.Reset(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-	}
+	return err
 }

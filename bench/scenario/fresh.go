@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a change made outside forebay may take to be seen before it counts as unseen.
-const patience = 3 * time.Second
+func (s *Settings) patience() time.Duration { return s.lasting(3*time.Second, time.Second) }
 
 // Fresh changes clients behind forebay's back, as psql would, and asks for them until the answer is the new
 // one. A version, or a configuration, without a change stream does not see such changes before the TTL ends:
@@ -45,8 +45,8 @@ func (s *Settings) Fresh(ctx context.Context, st *stage.Stage, population *clien
 
 	if first, err := r.change(ctx, 0); err != nil {
 		return section, err
-	} else if first.lasted >= patience {
-		why := "a change made outside forebay was still unseen after " + patience.String() + ": no change stream yet"
+	} else if first.lasted >= s.patience() {
+		why := "a change made outside forebay was still unseen after " + s.patience().String() + ": no change stream yet"
 		section.Figures = append(section.Figures, freshFigures("", "", nil, why)...)
 		return section, nil
 	}
@@ -137,7 +137,7 @@ func (r *freshReader) change(ctx context.Context, n int) (seen, error) {
 	}
 	committed := time.Now()
 	var s seen
-	for s.lasted < patience {
+	for s.lasted < r.settings.patience() {
 		if _, err := r.conn.Do(request); err != nil {
 			return s, fmt.Errorf("ask for changed client: %w", err)
 		}
@@ -150,7 +150,7 @@ func (r *freshReader) change(ctx context.Context, n int) (seen, error) {
 			return s, err
 		}
 	}
-	s.lasted = patience
+	s.lasted = r.settings.patience()
 	return s, nil
 }
 

@@ -14,15 +14,15 @@ import (
 	"forebay/bench/stage"
 )
 
-// breakerOpen is how long the shipped configuration leaves the circuit open before it tries again.
-const breakerOpen = 10 * time.Second
+// breakerOpen is how long the circuit stays open before it is tried again, as the configuration is shipped.
+func (s *Settings) breakerOpen() time.Duration { return s.lasting(10*time.Second, time.Second) }
 
 // PostgresDown takes the database away for a while and gives it back.
 func (s *Settings) PostgresDown(ctx context.Context, st *stage.Stage, population *clients.Population) (*report.Section, error) {
 	away := s.lasting(30*time.Second, time.Second)
 	section := report.NewSection("postgres-down", "The database is down",
 		fmt.Sprintf("For %s there is no Postgres. What was asked for before goes on being answered; what was not is refused at once; and when it is back, so is everything.", away))
-	f, err := st.Clients(ctx, stage.Variant{})
+	f, err := st.Clients(ctx, stage.Variant{OpenFor: s.breakerOpen().String()})
 	if err != nil {
 		return section, err
 	}
@@ -61,8 +61,8 @@ func (s *Settings) PostgresDown(ctx context.Context, st *stage.Stage, population
 		report.Low("postgres-down.known_p99", "database down: p99 of stored responses", fine.Latency.P99, "ms").Want(10, ours),
 		report.High("postgres-down.refused", "database down: the rest refused with 503", 100*share(refused.Counts.Answered, refused.Asked()), "%").Want(100, ours),
 		report.Low("postgres-down.refused_p50", "database down: a refusal, median", refused.Latency.P50, "ms").Want(10, ours),
-		report.Low("postgres-down.back", "database back: until the first new answer", back.Seconds(), "s").Want((breakerOpen+time.Second).Seconds(), ours).
-			With("the circuit tries again after %s", breakerOpen))
+		report.Low("postgres-down.back", "database back: until the first new answer", back.Seconds(), "s").Want((s.breakerOpen()+time.Second).Seconds(), ours).
+			With("the circuit tries again after %s", s.breakerOpen()))
 	section.Charts = append(section.Charts, sliceChart("p99 over time, database down", m, "known", "new"))
 	for what, n := range m.Strange {
 		section.Note("%d × %s", n, what)
@@ -83,7 +83,7 @@ func (s *Settings) recovered(ctx context.Context, address string) (time.Duration
 		if answer, err := c.Do(draw()); err == nil && answer.Status == 200 {
 			return time.Since(start), nil
 		}
-		if time.Since(start) > 3*breakerOpen {
+		if time.Since(start) > 3*s.breakerOpen() {
 			return 0, fmt.Errorf("forebay does not answer %s after the database came back", time.Since(start).Round(time.Second))
 		}
 		select {

@@ -30,7 +30,7 @@ func Full(seed uint64, step func(string, ...any)) Settings {
 // Quick are the settings that show in seconds that everything works.
 func Quick(seed uint64, step func(string, ...any)) Settings {
 	return Settings{
-		Quick: true, Seed: seed, Users: 20, Keys: 300, Open: 400 * time.Millisecond, Closed: 200 * time.Millisecond, Workers: 4,
+		Quick: true, Seed: seed, Users: 20, Keys: 300, Open: 300 * time.Millisecond, Closed: 100 * time.Millisecond, Workers: 4,
 		Timeout: 3 * time.Second, Shares: []int{0, 1}, Step: step,
 	}
 }

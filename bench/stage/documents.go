@@ -9,7 +9,7 @@ import (
 // documentsConfiguration makes forebay what the other caches are: a cache in front of an HTTP service.
 const documentsConfiguration = `listen: ${FOREBAY_LISTEN}
 admin: {listen: "${FOREBAY_ADMIN_LISTEN}", token: "${FOREBAY_ADMIN_TOKEN}"}
-cache: {memory: ${MEMORY}}
+cache: {memory: "${MEMORY}"}
 upstreams:
   origin: {url: "${ORIGIN}"}
 routes:

@@ -102,7 +102,7 @@ type Variant struct {
 	// Bounded lets routes answer for up to a second after a change, where this version can.
 	Bounded bool
 	Redis   string // URL; "": none
-	Memory  string // of the tier, "64MiB"; "": as shipped
+	OpenFor string // how long the database's circuit stays open, "1s"; "": as shipped
 }
 
 // Configuration returns the files of the shipped clients API with the variant put in.
@@ -126,8 +126,8 @@ func Configuration(v Variant) (map[string]string, error) {
 	if v.Bounded {
 		yaml = strings.ReplaceAll(yaml, "\n    tags: [clients]\n", "\n    tags: [clients]\n    freshness: bounded\n    max_lag: 1s\n")
 	}
-	if v.Memory != "" {
-		yaml = strings.Replace(yaml, "memory: 256MiB", "memory: "+v.Memory, 1)
+	if v.OpenFor != "" {
+		yaml = strings.Replace(yaml, "open_for: 10s", "open_for: "+v.OpenFor, 1)
 	}
 	files["forebay.yaml"] = yaml
 	return files, nil

@@ -3,7 +3,6 @@ package stage
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,7 +18,7 @@ const (
 
 // Config says what to set up.
 type Config struct {
-	// Binary is the forebay that is measured and that brings the old service along; "": this program.
+	// Binary is the forebay that is measured and that brings the old service along.
 	Binary string
 	// Clients is how many there are to be.
 	Clients int
@@ -38,13 +37,6 @@ type Stage struct {
 
 // Open sets everything up but forebay, of which scenarios start their own. The caller must Close it.
 func Open(ctx context.Context, c Config) (*Stage, error) {
-	if c.Binary == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("find this program: %w", err)
-		}
-		c.Binary = self
-	}
 	c.Step("starting a private Postgres")
 	// Durable as in earnest: fsync stays on.
 	pg, err := private.StartPostgres(ctx, "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track_planning = on",
@@ -90,9 +82,6 @@ func (s *Stage) fill(ctx context.Context) error {
 	}
 	return s.Legacy.Start(ctx)
 }
-
-// Binary returns the path of the forebay that is measured.
-func (s *Stage) Binary() string { return s.config.Binary }
 
 // URL returns the URL of a database.
 func (s *Stage) URL(database string) string { return s.Postgres.URL(database) }

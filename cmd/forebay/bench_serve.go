@@ -51,10 +51,9 @@ func (c *serveOriginCmd) Run(ctx context.Context) error {
 
 // serveBareCmd serves documents from a bare handler.
 type serveBareCmd struct {
-	Listen    string `required:"" placeholder:"HOST:PORT" help:"Listener."`
-	Size      int    `required:"" help:"Bytes of a document."`
-	Documents int    `required:"" help:"How many there are."`
-	Fields    string `default:"[]" help:"Header fields to send, as JSON: [[name, value], …]."`
+	Listen    string      `required:"" placeholder:"HOST:PORT" help:"Listener."`
+	Documents map[int]int `required:"" help:"How many there are of each size in bytes: 1024=10000;16384=100."`
+	Fields    string      `default:"[]" help:"Header fields to send, as JSON: [[name, value], …]."`
 }
 
 // Run serves until it is told to end.
@@ -67,5 +66,5 @@ func (c *serveBareCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return bare.Serve(ctx, bare.New(c.Size, c.Documents, fields), l)
+	return bare.Serve(ctx, bare.New(c.Documents, fields), l)
 }

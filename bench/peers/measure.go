@@ -1,0 +1,170 @@
+package peers
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"forebay/bench/gauge"
+	"forebay/bench/load"
+)
+
+// Settings say what is measured.
+type Settings struct {
+	Binary string
+	Quick  bool
+	Matrix bool // every workload, not only the telling ones
+	Seed   uint64
+	Step   func(format string, args ...any)
+}
+
+// Measure is what one system did in one workload, a value for each round.
+type Measure struct {
+	Workload   string    `json:"workload"`
+	System     string    `json:"system"`
+	Throughput []float64 `json:"throughput"`
+	CPU        []float64 `json:"cpu_us_per_request"`
+	P50        []float64 `json:"p50_ms"`
+	P99        []float64 `json:"p99_ms"`
+	Requests   int       `json:"requests"`
+	Wrong      int       `json:"wrong"`
+	Forwarded  int       `json:"forwarded"` // requests that reached the origin: none should
+	Odd        bool      `json:"odd_bodies,omitempty"`
+}
+
+func (s *Settings) rounds() int {
+	if s.Quick {
+		return 2
+	}
+	return 10
+}
+
+func (s *Settings) window() time.Duration {
+	if s.Quick {
+		return 50 * time.Millisecond
+	}
+	return 250 * time.Millisecond
+}
+
+// measure runs a workload on all systems, in rounds that take turns.
+func (h *house) measure(ctx context.Context, w Workload) ([]*Measure, error) {
+	if err := h.fill(ctx, w.Size); err != nil {
+		return nil, err
+	}
+	h.settings.Step("peers · %s", w)
+	requests := requestsOf(w.Size, documents(h.settings.Quick)[w.Size])
+	all := make([]*Measure, len(h.systems))
+	for i, s := range h.systems {
+		all[i] = &Measure{Workload: w.ID(), System: s.name}
+	}
+	// The first round opens connections and is not counted.
+	for round := -1; round < h.settings.rounds(); round++ {
+		for i := range h.systems {
+			at := i
+			if round%2 != 0 {
+				at = len(h.systems) - 1 - i // whoever comes first has another one before it the next time
+			}
+			if err := h.round(ctx, w, requests, h.systems[at], all[at], round >= 0); err != nil {
+				return all, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// round has one system answer for a moment.
+func (h *house) round(ctx context.Context, w Workload, requests []*load.Request, s *system, m *Measure, counted bool) error {
+	asked, err := h.asks()
+	if err != nil {
+		return err
+	}
+	before, err := s.processes.CPU()
+	if err != nil {
+		return fmt.Errorf("read CPU time of %s: %w", s.name, err)
+	}
+	measured := load.Run(ctx, load.Config{Address: s.address, Window: h.settings.window(), Timeout: 20 * time.Second, Slices: 1, Seed: h.settings.Seed},
+		load.Stream{Name: "hit", Connections: w.Connections, Kept: s.connections[:w.Connections], New: w.draw(requests)})
+	after, err := s.processes.CPU()
+	if err != nil {
+		return fmt.Errorf("read CPU time of %s: %w", s.name, err)
+	}
+	askedAfter, err := h.asks()
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil || !counted {
+		return err
+	}
+	r := measured.Of("hit")
+	n := r.Counts.Answered
+	m.Requests += n
+	m.Wrong += r.Errors() + r.Counts.Timeouts
+	m.Forwarded += askedAfter - asked
+	m.Odd = m.Odd || r.Counts.Bytes != int64(n)*int64(w.Size)
+	if n == 0 {
+		return fmt.Errorf("%s answered nothing: %v", s.name, measured.Strange)
+	}
+	m.Throughput = append(m.Throughput, r.Throughput)
+	m.CPU = append(m.CPU, float64((after-before).Nanoseconds())/1000/float64(n))
+	m.P50 = append(m.P50, r.Latency.P50)
+	m.P99 = append(m.P99, r.Latency.P99)
+	return nil
+}
+
+// tail measures the p99 of the bare handler and forebay under 70 % of what each can, open loop.
+func (h *house) tail(ctx context.Context, w Workload, saturated []*Measure) (bareP99, forebayP99 []float64, err error) {
+	h.settings.Step("peers · %s at 70 %%", w)
+	requests := requestsOf(w.Size, documents(h.settings.Quick)[w.Size])
+	for range h.settings.rounds() {
+		for i, p99 := range []*[]float64{&bareP99, &forebayP99} {
+			s := h.systems[i]
+			rate := 0.7 * gauge.Median(saturated[i].Throughput).Median
+			m := load.Run(ctx, load.Config{Address: s.address, Window: 2 * h.settings.window(), Timeout: 20 * time.Second, Slices: 1, Seed: h.settings.Seed},
+				load.Stream{Name: "hit", Connections: w.Connections, Rate: rate, Kept: s.connections[:w.Connections], New: w.draw(requests)})
+			*p99 = append(*p99, m.Of("hit").Latency.P99)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return bareP99, forebayP99, nil
+}
+
+// once asks for each of the requests once.
+func once(requests []*load.Request) func(*rand.Rand) load.DrawFunc {
+	var next atomic.Int64
+	return func(*rand.Rand) load.DrawFunc {
+		return func() *load.Request {
+			if i := next.Add(1) - 1; i < int64(len(requests)) {
+				return requests[i]
+			}
+			return nil
+		}
+	}
+}
+
+// stepAside keeps this process off the first core while servers have that one for themselves. It returns what
+// puts it back.
+func stepAside() (back func(), aside bool) {
+	cores := runtime.NumCPU()
+	if cores < 2 || !canPin() {
+		return func() {}, false
+	}
+	move := func(to string) error {
+		return exec.Command("taskset", "-a", "-c", "-p", to, strconv.Itoa(os.Getpid())).Run()
+	}
+	if move(fmt.Sprintf("1-%d", cores-1)) != nil {
+		return func() {}, false
+	}
+	were := runtime.GOMAXPROCS(cores - 1)
+	return func() {
+		_ = move(fmt.Sprintf("0-%d", cores-1))
+		runtime.GOMAXPROCS(were)
+	}, true
+}
