@@ -140,11 +140,20 @@ func concerns(purge cache.Purge, key string, r *cache.StoredResponse) bool {
 		}
 	}
 	for _, d := range purge.Dependencies {
-		if d == cache.Everything || r.Standing != nil && slices.Contains(r.Standing.Dependencies(), d) {
+		if d == cache.Everything || r.Standing != nil && dependsOn(r.Standing.Dependencies(), d) {
 			return true
 		}
 	}
 	return false
+}
+
+// dependsOn reports whether one of the dependencies is on d, or on rows of the table that d is.
+func dependsOn(dependencies []cache.Dependency, d cache.Dependency) bool {
+	table, isTable := d.Oid()
+	return slices.ContainsFunc(dependencies, func(on cache.Dependency) bool {
+		oid, ofTable := on.Table()
+		return on == d || isTable && ofTable && oid == table
+	})
 }
 
 // mayBeginWith reports whether a path that the pattern matches may begin with the prefix.

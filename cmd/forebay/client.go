@@ -22,6 +22,11 @@ const clientTimeout = 10 * time.Second
 
 // do sends the request and returns the response's status and body.
 func (c *adminClient) do(ctx context.Context, method, path string, body any) (int, []byte, error) {
+	return c.ask(ctx, method, path, body, http.Header{})
+}
+
+// ask is do with header fields.
+func (c *adminClient) ask(ctx context.Context, method, path string, body any, header http.Header) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	var reader io.Reader
@@ -36,6 +41,7 @@ func (c *adminClient) do(ctx context.Context, method, path string, body any) (in
 	if err != nil {
 		return 0, nil, fmt.Errorf("cannot use --admin=%q: %w; give it as http://host:port", c.Admin, err)
 	}
+	request.Header = header
 	request.Header.Set("Content-Type", "application/json")
 	if c.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.Token)

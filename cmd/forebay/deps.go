@@ -42,6 +42,7 @@ func (a *app) adminDeps() admin.Deps {
 		Metrics: a.metrics,
 		Config:  func() ([]byte, error) { return a.proxy.Config().Dump() },
 		Rules:   a.ruleReports,
+		Explain: a.explain,
 		Purge:   a.purge,
 		Reload:  a.reloader.reload,
 		Bypass: func() admin.BypassState {

@@ -28,6 +28,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Serve the NEXUS clients API from a throw-away Postgres, to try forebay out."`
 	Check   checkCmd   `cmd:"" help:"Say what is wrong with a configuration, without serving it."`
 	Purge   purgeCmd   `cmd:"" help:"Have a running forebay drop stored responses."`
+	Explain explainCmd `cmd:"" help:"Ask a running forebay what becomes of a request, and whether what is stored is current."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running forebay whether it is ready; for health checks."`
 	Bench   benchCmd   `cmd:"" help:"Measure forebay: before and after, failures, other caches, scale."`
 	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of the configuration, for editors."`

@@ -6,6 +6,7 @@
 //	GET  /metrics                  Prometheus text
 //	GET  /config                   the effective configuration as YAML, secrets masked
 //	GET  /rules                    each rule, how it is judged (exact, ttl, …) and why
+//	GET  /explain?url=/x           what becomes of a request, whether what is stored is current, and why
 //	GET  /bypass                   what the kill switch is on for
 //	GET  /debug/pprof/             profiles
 //	POST /bypass                   {"all": true} or {"rule": "GET /x", "bypass": true}
@@ -61,6 +62,7 @@ type Deps struct {
 	Metrics   *metrics.Set
 	Config    func() ([]byte, error) // YAML, secrets masked
 	Rules     func() []RuleReport
+	Explain   func(ctx context.Context, method, url string, header func(string) [][]byte) (any, error) // encoded as JSON
 	Purge     func(ctx context.Context, purge PurgeRequest) (PurgeResult, error)
 	Reload    func(ctx context.Context) error
 	Bypass    func() BypassState

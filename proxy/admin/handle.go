@@ -47,6 +47,8 @@ func routesOf(path string) []route {
 		return []route{{"GET", reading, (*Admin).config}}
 	case "/rules":
 		return []route{{"GET", reading, (*Admin).rules}}
+	case "/explain":
+		return []route{{"GET", reading, (*Admin).explain}}
 	case "/bypass":
 		return []route{{"GET", reading, (*Admin).bypass}, {"POST", changing, (*Admin).setBypass}}
 	case "/purge":
@@ -186,6 +188,29 @@ func (a *Admin) rules(ctx *fasthttp.RequestCtx) {
 }
 
 func (a *Admin) profile(ctx *fasthttp.RequestCtx) { pprofhandler.PprofHandler(ctx) }
+
+// explain answers what becomes of a request to url, by method (GET if not given). Header fields that begin
+// with Explain- stand for the request's own.
+func (a *Admin) explain(ctx *fasthttp.RequestCtx) {
+	args := ctx.QueryArgs()
+	method, url := string(args.Peek("method")), string(args.Peek("url"))
+	if method == "" {
+		method = fasthttp.MethodGet
+	}
+	if url == "" {
+		problem.Write(ctx, problem.New(problem.InvalidParameter, "Say which request, as in /explain?url=/api/v1/clients/42."))
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	header := func(name string) [][]byte { return ctx.Request.Header.PeekAll("Explain-" + name) }
+	explanation, err := a.deps.Explain(within, method, url, header)
+	if err != nil {
+		a.fail(ctx, "explain", err)
+		return
+	}
+	a.write(ctx, explanation)
+}
 
 func (a *Admin) bypass(ctx *fasthttp.RequestCtx) {
 	state := a.deps.Bypass()
