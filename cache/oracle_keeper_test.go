@@ -62,7 +62,7 @@ func (x *exact) keep(f *fakeFill) bool {
 	}
 	if x.without.ring {
 		for _, r := range x.log.rows.rings {
-			r.rows, r.marks, r.next = nil, nil, 0
+			clear(r.heads)
 		}
 	}
 	x.forget()

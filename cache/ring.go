@@ -4,11 +4,13 @@ import "slices"
 
 // rowMark is one change to one row. It holds no pointers: there are many.
 type rowMark struct {
-	at      Position
-	xid     uint64
-	lsn     uint64
-	visible Position
-	applied Instant
+	row      uint64 // hash of the Row
+	previous uint64 // the number of the mark before it in the same chain, plus 1; 0: there is none
+	at       Position
+	xid      uint64
+	lsn      uint64
+	visible  Position
+	applied  Instant
 }
 
 // ring is what is remembered of the newest changes to rows of a relation, whether anybody held them or not:
@@ -21,34 +23,47 @@ type rowMark struct {
 // Changes that the ring had to forget go into its floors, and those into each node made from then on.
 // Guarded by the log's lock.
 type ring struct {
-	rows  []uint64 // the hash of each mark's Row; apart, for that is what is searched
-	marks []rowMark
-	next  int     // the oldest, once the ring is full
-	past  history // floors only
+	marks []rowMark // mark number n is at n modulo its length
+	count uint64    // of all marks ever made
+	heads []uint64  // of the chains, by hash: the number of the newest mark plus 1; a power of two
+	past  history   // floors only
 }
 
-// add remembers the change of a row. Room says whether the ring may become larger than it is.
+const fewHeads = 64
+
+// add remembers the change of a row. Room says whether the ring may become larger than it is; once it may
+// not, it never may again.
 func (r *ring) add(m *mark, row uint64, room bool, settled *settlement) {
-	entry := rowMark{at: m.at, xid: m.xid, lsn: m.lsn, visible: m.visible, applied: m.applied}
+	entry := rowMark{row: row, at: m.at, xid: m.xid, lsn: m.lsn, visible: m.visible, applied: m.applied}
 	if room {
-		r.turn()
-		r.rows, r.marks = append(r.rows, row), append(r.marks, entry)
-		return
+		if len(r.marks) == len(r.heads) {
+			r.rehash()
+		}
+		r.marks = append(r.marks, entry)
+	} else {
+		oldest := &r.marks[r.count%uint64(len(r.marks))]
+		if m := oldest.mark(); !r.past.forget(&m, settled) {
+			r.past.settle(settled)
+			r.past.doubtful.add(&m)
+		}
+		*oldest = entry
 	}
-	if m := r.marks[r.next].mark(); !r.past.forget(&m, settled) {
-		r.past.settle(settled)
-		r.past.doubtful.add(&m)
-	}
-	r.rows[r.next], r.marks[r.next] = row, entry
-	r.next = (r.next + 1) % len(r.marks)
+	r.link(r.count)
+	r.count++
 }
 
-// turn puts the oldest first.
-func (r *ring) turn() {
-	if r.next != 0 {
-		r.rows = append(slices.Clone(r.rows[r.next:]), r.rows[:r.next]...)
-		r.marks = append(slices.Clone(r.marks[r.next:]), r.marks[:r.next]...)
-		r.next = 0
+// link puts a mark before the others of its chain.
+func (r *ring) link(number uint64) {
+	m := &r.marks[number%uint64(len(r.marks))]
+	head := &r.heads[m.row%uint64(len(r.heads))]
+	m.previous, *head = *head, number+1
+}
+
+// rehash makes twice as many chains. The ring is not full yet.
+func (r *ring) rehash() {
+	r.heads = make([]uint64, max(2*len(r.heads), fewHeads))
+	for number := range r.count {
+		r.link(number)
 	}
 }
 
@@ -56,22 +71,23 @@ func (r *ring) turn() {
 func (r *ring) start(n *node, row uint64) {
 	newest := max(r.past.forgotten.at, r.past.doubtful.at)
 	var marks []mark
-	for _, part := range [...]struct {
-		rows []uint64
-		from int
-	}{{r.rows[r.next:], r.next}, {r.rows[:r.next], 0}} { // oldest first
-		for i := range part.rows {
-			if part.rows[i] == row {
-				m := r.marks[part.from+i].mark()
-				marks, newest = append(marks, m), max(newest, m.at)
+	if len(r.heads) > 0 {
+		// A chain ends where its marks have been written over.
+		for next := r.heads[row%uint64(len(r.heads))]; next != 0 && r.count-(next-1) <= uint64(len(r.marks)); {
+			m := &r.marks[(next-1)%uint64(len(r.marks))]
+			if m.row == row {
+				marks, newest = append(marks, m.mark()), max(newest, m.at)
 			}
+			next = m.previous
 		}
 	}
-	if newest != 0 {
-		n.events = &events{history: r.past}
-		n.events.marks = marks
-		n.marked.Store(uint64(newest))
+	if newest == 0 {
+		return
 	}
+	slices.Reverse(marks) // oldest first
+	n.events = &events{history: r.past}
+	n.events.marks = marks
+	n.marked.Store(uint64(newest))
 }
 
 func (m *rowMark) mark() mark {
