@@ -37,11 +37,15 @@ func (f *Feed) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	c.RuntimeParams["lock_timeout"] = "1s" // nobody waits for long behind an ALTER PUBLICATION that waits
 	c.RuntimeParams["statement_timeout"] = "10s"
-	c.RuntimeParams["synchronous_commit"] = "local" // a probe is not held up by a lost standby
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.ConnectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	// A probe is not held up by a lost standby. SET leaves reset_val to tell what other sessions have.
+	if err := run(ctx, conn, "set synchronous_commit = local"); err != nil {
+		shut(conn.PgConn())
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return conn, nil

@@ -75,7 +75,7 @@ func (w *follower) run(ctx context.Context) error {
 
 // poll compares and acts once. The order of its steps is explained in doc.go.
 func (w *follower) poll(ctx context.Context) error {
-	wanted := w.wanted()
+	wanted := w.wantedOf(*w.feed.wanted.Load())
 	c, err := readCatalogue(ctx, w.conn, wanted)
 	if err != nil {
 		return err
@@ -101,9 +101,8 @@ func (w *follower) poll(ctx context.Context) error {
 	return nil
 }
 
-// wanted returns the wanted set; triggers do not tell rows apart.
-func (w *follower) wanted() map[uint32][]int16 {
-	wanted := *w.feed.wanted.Load()
+// wantedOf returns the wanted set as far as it can be had: triggers do not tell rows apart.
+func (w *follower) wantedOf(wanted map[uint32][]int16) map[uint32][]int16 {
 	if w.pub != nil {
 		return wanted
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"forebay/cache"
+	"forebay/rules"
 )
 
 const clientsTable = `create table clients (id int primary key, name text, status text);
@@ -267,10 +268,13 @@ func TestAsOfIsNeverOverstated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, clientsTable)
 	clients := w.oid("clients")
-	p := w.follow(map[uint32][]int16{clients: {1}})
+	p := newTap(t, Config{URL: rules.Secret(w.url), Heartbeat: 5 * time.Millisecond, Probe: 2 * time.Millisecond})
+	p.Watch(map[uint32][]int16{clients: {1}})
+	p.run()
+	p.covered(clients)
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
-	for i := range 100 {
+	for i := range 200 {
 		id := 1 + random.IntN(1000)
 		s := p.store(w, cache.Row(clients, 1, fmt.Sprint(id)), cache.Whole(clients))
 		mode := []string{"on", "off", "local"}[random.IntN(3)]
