@@ -78,8 +78,18 @@ func newWorldOn(t testing.TB, server, script string) *world {
 	mustExec(t, admin, "create database "+w.name)
 	t.Cleanup(func() {
 		admin := open(t, server)
-		mustExec(t, admin, "drop database if exists "+w.name+" with (force)")
-		_ = admin.Close(context.Background())
+		defer admin.Close(context.Background())
+		// The server may take a moment to end the processes, and slots, of connections that were closed.
+		for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			_, err := admin.Exec(context.Background(), "drop database if exists "+w.name+" with (force)")
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Error(err)
+				return
+			}
+		}
 	})
 	_ = admin.Close(context.Background())
 	w.Conn = open(t, w.url)
