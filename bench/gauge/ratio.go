@@ -1,6 +1,7 @@
 package gauge
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -11,6 +12,18 @@ type Ratio struct {
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	Pairs  int     `json:"pairs"`
+}
+
+// fewest is how many values it takes for an interval of 95 %.
+const fewest = 6
+
+// String tells the interval, and what it is.
+func (r Ratio) String() string {
+	what := "95 % interval"
+	if r.Pairs < fewest {
+		what = "range"
+	}
+	return fmt.Sprintf("%s %.2f to %.2f of %d pairs", what, r.Low, r.High, r.Pairs)
 }
 
 // Median returns the median of values and the narrowest pair of order statistics that holds the true one with

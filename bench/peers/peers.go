@@ -100,7 +100,7 @@ func (t *teller) house(h *house) {
 // workload tells one workload.
 func (t *teller) workload(w Workload, measures []*Measure, h *house) {
 	t.raw = append(t.raw, measures...)
-	table := report.Table{Title: w.String(), Columns: []string{"", "answers / s", "p50 ms", "p99 ms", "CPU µs / request", "beside bare", "95 % interval", "wrong", "reached the origin"}}
+	table := report.Table{Title: w.String(), Columns: []string{"", "answers / s", "p50 ms", "p99 ms", "CPU µs / request", "beside bare", "interval", "wrong", "reached the origin"}}
 	base := measures[0]
 	group := float64(len(t.chart.Labels))
 	t.chart.Labels = append(t.chart.Labels, w.ID())
@@ -149,5 +149,5 @@ func (t *teller) finish() *report.Section {
 
 // ratioFigure is a ratio with a goal, which is met if the interval reaches it.
 func ratioFigure(id, name string, r gauge.Ratio, bound float64) report.Figure {
-	return report.Low(id, name, r.Median, "×").Want(bound, "goal").JudgedBy(r.Low).With("95 %% interval %.2f to %.2f of %d pairs", r.Low, r.High, r.Pairs)
+	return report.Low(id, name, r.Median, "×").Want(bound, "goal").JudgedBy(r.Low).With("%s", r)
 }

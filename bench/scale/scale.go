@@ -87,7 +87,7 @@ func (s *Settings) stored(ctx context.Context, section *report.Section, origin *
 			t.stop()
 		}
 	}()
-	table := report.Table{Title: "Stored responses of 1 KiB, all asked for alike", Columns: []string{"stored", "RSS MiB", "KiB of RSS for each", "CPU µs / hit", "beside the fewest", "95 % interval"}}
+	table := report.Table{Title: "Stored responses of 1 KiB, all asked for alike", Columns: []string{"stored", "RSS MiB", "KiB of RSS for each", "CPU µs / hit", "beside the fewest", "interval"}}
 	var memory [][2]float64
 	var rss []int
 	for n := first; n <= s.Stored; n *= 10 {
@@ -178,7 +178,7 @@ func (s *Settings) rules(ctx context.Context, section *report.Section, origin *p
 	if err := s.rounds(ctx, subjects); err != nil {
 		return err
 	}
-	table := report.Table{Title: "Rules, one hot URL", Columns: []string{"rules", "ready after ms", "CPU µs / hit", "beside one rule", "95 % interval"}}
+	table := report.Table{Title: "Rules, one hot URL", Columns: []string{"rules", "ready after ms", "CPU µs / hit", "beside one rule", "interval"}}
 	for i, t := range subjects {
 		r := gauge.Median(gauge.Over(t.cpu, subjects[0].cpu))
 		started := float64(starts[i].Milliseconds())
@@ -280,5 +280,5 @@ func (t *subject) round(ctx context.Context, seed uint64, window time.Duration) 
 
 // figure is a ratio with a goal, which is met if the interval reaches it.
 func figure(id, name string, r gauge.Ratio, bound float64) report.Figure {
-	return report.Low(id, name, r.Median, "×").Want(bound, "goal").JudgedBy(r.Low).With("95 %% interval %.2f to %.2f of %d pairs", r.Low, r.High, r.Pairs)
+	return report.Low(id, name, r.Median, "×").Want(bound, "goal").JudgedBy(r.Low).With("%s", r)
 }

@@ -99,6 +99,9 @@ func (s *Settings) act(ctx context.Context, a *act, side *Side, population *clie
 			s.Step("%s · %s · %s loop · %d %% writes", a.id, side.Name, loop, share)
 			window := s.Open
 			if loop == "closed" {
+				if share > 1 {
+					continue // the open loop tells what writes do; this one is for throughput
+				}
 				window = s.Closed
 			}
 			p, err := s.play(ctx, side, Play{Scenario: a.id, Loop: loop, Writes: share}, window, s.streams(a, population, loop, share)...)
@@ -123,7 +126,7 @@ func (s *Settings) act(ctx context.Context, a *act, side *Side, population *clie
 func (s *Settings) streams(a *act, population *clients.Population, loop string, share int) []load.Stream {
 	if a.batch {
 		// Few people create batches; those who write single clients meanwhile are as many as in the others.
-		batches := load.Stream{Name: a.id, Connections: 8, New: a.draw(population), Group: reads}
+		batches := load.Stream{Name: a.id, Connections: batchers, New: a.draw(population), Group: reads}
 		if loop == "open" {
 			batches.Rate = s.batchRate()
 		}
@@ -140,6 +143,9 @@ func (s *Settings) streams(a *act, population *clients.Population, loop string, 
 	}
 	return []load.Stream{s.users(a.id, draw)}
 }
+
+// batchers is how many connections create batches.
+const batchers = 8
 
 // batchRate is how many batches arrive in a second.
 func (s *Settings) batchRate() float64 { return float64(max(s.Users/50, 2)) }
@@ -161,7 +167,7 @@ func (s *Settings) warm(ctx context.Context, a *act, side *Side, population *cli
 // side is asked for more than the other, and none so fast that requests are given up.
 func (s *Settings) same(ctx context.Context, a *act, side *Side, population *clients.Population) (*Play, error) {
 	stream := load.Stream{
-		Name: a.id, Connections: 4, Count: s.times(2000, 100), Group: reads,
+		Name: a.id, Connections: 4, Count: s.times(1000, 100), Group: reads,
 		New: withWrites(a.draw(population), population.Writes(), 1),
 	}
 	return s.play(ctx, side, Play{Scenario: a.id, Loop: "same", Writes: 1}, 2*time.Minute, stream)

@@ -22,7 +22,7 @@ type Settings struct {
 // Full are the settings that figures are quoted from.
 func Full(seed uint64, step func(string, ...any)) Settings {
 	return Settings{
-		Seed: seed, Users: 200, Keys: 20_000, Open: 5 * time.Second, Closed: 3 * time.Second, Workers: 32,
+		Seed: seed, Users: 200, Keys: 20_000, Open: 4 * time.Second, Closed: 3 * time.Second, Workers: 16,
 		Timeout: 10 * time.Second, Shares: []int{0, 1, 10}, Step: step,
 	}
 }

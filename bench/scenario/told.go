@@ -51,7 +51,7 @@ func (s *Settings) openTitle(a *act) string {
 
 func (s *Settings) workersOf(a *act) int {
 	if a.batch {
-		return 8
+		return batchers
 	}
 	return s.Workers
 }
