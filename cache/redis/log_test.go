@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"forebay/bench/private"
 	"forebay/cache"
 	"forebay/cache/redis"
@@ -270,6 +272,60 @@ func TestAnOldCopyOfTheServerIsNotBelieved(t *testing.T) {
 		if r := i.use(t, "k"); r != nil {
 			t.Errorf("found %v: %s", r, r.Body)
 		}
+	}
+	if r := join(t, cfg).find(t, "k"); r != nil {
+		t.Errorf("an instance that came later found %v", r)
+	}
+}
+
+// copyEntry appends a copy of the last entry, as the next.
+const copyEntry = `
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local f = {}
+for n = 1, #last[2], 2 do f[last[2][n]] = last[2][n + 1] end
+return redis.call('XADD', KEYS[1], '*', 'i', f.i, 'p', last[1], 'b', f.b)
+`
+
+// tick waits until the server's clock shows another millisecond: entry ids are made of it.
+func tick(t *testing.T, c *goredis.Client) {
+	t.Helper()
+	first := c.Time(t.Context()).Val().UnixMilli()
+	eventually(t, func() (bool, string) { return c.Time(t.Context()).Val().UnixMilli() > first, "the server's clock stands still" })
+}
+
+func TestAnOldCopyThatGoesOnIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	a, b, cfg := pair(t)
+	a.put(t, "k", "before the purge")
+	a.purge(t, cache.Purge{Dependencies: []cache.Dependency{cache.Tag("another")}})
+	eventually(t, func() (bool, string) { return a.metric(`forebay_shared_log_pending_purges`) == 0, "not read back" })
+	c := connect(t, cfg.URL)
+	logKey := cfg.Prefix + "log"
+	oldLog, err := c.Dump(t.Context(), logKey).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := c.Dump(t.Context(), valueKeys(t, c, cfg.Prefix)[0]).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.purge(t, things)
+	for _, i := range []*instance{a, b} {
+		eventually(t, func() (bool, string) { return i.use(t, "k") == nil, "the purge is not heard" })
+	}
+	tick(t, c)
+	// A replica that had not heard of the purge takes over, and somebody writes to its log before anyone looks.
+	_, err = c.TxPipelined(t.Context(), func(p goredis.Pipeliner) error {
+		p.RestoreReplace(t.Context(), logKey, 0, oldLog)
+		p.RestoreReplace(t.Context(), valueKeys(t, c, cfg.Prefix)[0], 0, value)
+		p.Eval(t.Context(), copyEntry, []string{logKey})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []*instance{a, b} {
+		eventually(t, func() (bool, string) { return i.metric("forebay_shared_log_breaks_total") > 0, "not noticed" })
 	}
 	if r := join(t, cfg).find(t, "k"); r != nil {
 		t.Errorf("an instance that came later found %v", r)

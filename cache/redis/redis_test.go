@@ -26,6 +26,10 @@ import (
 var sharedURL string
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		fmt.Fprintln(os.Stderr, serveRole(role, os.Getenv(urlVariable)))
+		os.Exit(1)
+	}
 	url, stop, err := private.RedisURL(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
