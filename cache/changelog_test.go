@@ -203,6 +203,59 @@ func TestForgottenChangesInDoubtAreSettledByAHeartbeat(t *testing.T) {
 	check(t, stand(l, l.Position()-1, longWriter(3300)), cache.Outdated)
 }
 
+// A floor that was doubt holds for who asked before the heartbeat, and for nobody else.
+func TestDoubtThatIsSettledBecomesAFloor(t *testing.T) {
+	t.Parallel()
+	l := cache.NewChangeLog("e")
+	apply := func(from, to uint64) {
+		for xid := from; xid < to; xid++ {
+			commit(l, xid, false)
+		}
+	}
+	apply(100, 2200) // the last 1024 are remembered, or fewer; the others are in doubt: 100 to 1379
+	before := l.Position()
+	l.Settle(at(1380)) // of those that are remembered none
+	apply(2200, 3000)
+	lacks150 := cache.Snapshot{Xmin: 150, Xmax: 3000, Xip: []uint64{150}}
+	check(t, stand(l, before, lacks150), cache.Outdated)
+	check(t, stand(l, before+1, lacks150), cache.Current) // it cannot be lacking it
+	check(t, stand(l, before, at(3000)), cache.Current)
+}
+
+// What is in doubt is settled before more gets into doubt: a writer that begins later does not keep it there.
+func TestDoubtIsSettledBeforeItGrows(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		dependencies func(xid uint64) []cache.Dependency
+		stand        func(l *cache.ChangeLog, s cache.Snapshot) *cache.Standing
+	}{
+		"of a table": {
+			func(uint64) []cache.Dependency { return []cache.Dependency{clients} },
+			func(l *cache.ChangeLog, s cache.Snapshot) *cache.Standing { return stand(l, l.Position(), s) },
+		},
+		"of its rows": {
+			func(xid uint64) []cache.Dependency { return row(int(xid))[:1] },
+			func(l *cache.ChangeLog, s cache.Snapshot) *cache.Standing { return standOnRow(l, 5, l.Position(), s) },
+		},
+	} {
+		l := cache.NewChangeLog("e")
+		apply := func(from, to uint64) {
+			for xid := from; xid < to; xid++ {
+				l.Commit(cache.Change{Xid: xid, Dependencies: c.dependencies(xid)})
+			}
+		}
+		apply(100, 10_000)
+		l.Settle(at(10_000)) // and now 10 000 begins, which lives long
+		apply(10_001, 20_000)
+		if got := c.stand(l, cache.Snapshot{Xmin: 10_000, Xmax: 20_000, Xip: []uint64{10_000}}).Check(); got != cache.Current {
+			t.Errorf("%s: %s, although it saw them all", name, got)
+		}
+		if got := c.stand(l, cache.Snapshot{Xmin: 10_005, Xmax: 20_000, Xip: []uint64{10_005}}).Check(); got != cache.Outdated {
+			t.Errorf("%s: %s, although it may lack one", name, got)
+		}
+	}
+}
+
 func TestAHeartbeatSaysNothingOfWhoAskedBeforeIt(t *testing.T) {
 	t.Parallel()
 	l := cache.NewChangeLog("e")

@@ -125,8 +125,34 @@ func TestAStandbyIsJudgedByWhatItReplayed(t *testing.T) {
 	}
 	check(t, stand(l, l.Position(), replayed(2000)), cache.Outdated)
 	check(t, stand(l, l.Position(), replayed(2990)), cache.Current)
-	commit(l, 0, true) // an unknown transaction, at an unknown position
+	// Of unknown transactions only the newest is remembered: it stands for those of which the LSN is not known, too.
+	unknown := func(lsn uint64) {
+		l.Commit(cache.Change{LSN: lsn, Dependencies: []cache.Dependency{clients}})
+	}
+	unknown(4000)
+	unknown(3500)
+	check(t, stand(l, l.Position(), replayed(3999)), cache.Outdated)
+	check(t, stand(l, l.Position(), replayed(4000)), cache.Current)
+	unknown(0)
+	unknown(5000)
 	check(t, stand(l, l.Position(), replayed(1<<40)), cache.Outdated)
+}
+
+// What is forgotten at an unknown LSN is beyond all that a standby may have replayed.
+func TestAStandbyIsNotKnownToHaveReplayedWhatIsForgotten(t *testing.T) {
+	t.Parallel()
+	for _, visible := range []bool{true, false} {
+		l := cache.NewChangeLog("e")
+		for xid := uint64(100); xid < 5000; xid++ {
+			c := cache.Change{Xid: xid, LSN: xid, Dependencies: []cache.Dependency{clients}, Visible: visible}
+			if xid < 200 {
+				c.LSN = 0
+			}
+			l.Commit(c)
+		}
+		check(t, stand(l, l.Position(), cache.Snapshot{Replayed: 1 << 40}), cache.Outdated)
+		check(t, stand(l, l.Position(), at(5000)), cache.Current)
+	}
 }
 
 func TestDependenciesReadBack(t *testing.T) {
