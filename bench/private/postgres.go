@@ -41,6 +41,8 @@ func StartPostgres(ctx context.Context, settings ...string) (*Postgres, error) {
 		"port = " + strconv.Itoa(p.port),
 		"unix_socket_directories = ''",
 		"wal_level = logical",
+		"max_replication_slots = 50",
+		"max_wal_senders = 50",
 		"max_connections = 100",
 		"shared_buffers = 256MB",
 		"max_wal_size = 4GB",

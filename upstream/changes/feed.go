@@ -115,6 +115,9 @@ func (f *Feed) ended(err error) bool {
 		}
 		return wasLive
 	}
+	if f.face.resting() {
+		return wasLive // what this process writes is known as before; whether more can be had is asked again
+	}
 	if f.face.lose(err.Error()) {
 		f.logger.Warn("the stream of changes is lost; what is stored is not known to be current", "err", err)
 	}
@@ -220,6 +223,13 @@ func (a *face) live() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state.Live && a.state.Mode != ModeOff
+}
+
+// resting reports whether the feed is off and stays so until the server allows more.
+func (a *face) resting() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Mode == ModeOff
 }
 
 // lose says that nothing is known to be current. It reports whether that is news.

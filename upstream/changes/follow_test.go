@@ -53,7 +53,7 @@ func BenchmarkFollow(b *testing.B) {
 				}
 				b.ReportMetric(float64(total)/took.Seconds(), "changes/s")
 				b.ReportMetric(float64(busy.Microseconds())/total, "µs-cpu/change")
-				b.ReportMetric((took - written).Seconds()*1000, "ms-behind")
+				b.ReportMetric((took-written).Seconds()*1000, "ms-behind")
 			}
 		})
 	}

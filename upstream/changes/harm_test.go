@@ -177,4 +177,29 @@ func TestAServerWhoseLogSaysTooLittle(t *testing.T) {
 	if f := wal.log.Feed(); f.Mode != cache.FeedWAL || f.Live {
 		t.Errorf("wal: feed %+v; want not live", f)
 	}
+	// While it is down, what this process writes is known as well as before.
+	kept := auto.log.Feed()
+	pg.Kill()
+	wal.eventually("it is noticed", func() bool { return !strings.Contains(wal.Status().Reason, "wal_level") })
+	if auto.log.Feed() != kept {
+		t.Errorf("auto: feed %+v; want what it was", auto.log.Feed())
+	}
+	if err := pg.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPoolerInBetweenIsNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	s, err := meet(t.Context(), w.PgConn())
+	if err != nil || s.refuses(w.PgConn()) != nil || s.refusesTriggers(w.PgConn()) != nil {
+		t.Fatalf("server %+v, %v; want no refusal", s, err)
+	}
+	s.backend++ // as a pooler does, which makes up process ids
+	for _, err := range []error{s.refuses(w.PgConn()), s.refusesTriggers(w.PgConn())} {
+		if err == nil || !strings.Contains(err.Error(), "pooler") {
+			t.Errorf("refused with %v; want the pooler named", err)
+		}
+	}
 }

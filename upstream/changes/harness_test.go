@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait in tests for what must happen.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // serverURL is of the server that all tests share which need no settings of their own.
 var serverURL = sync.OnceValues(func() (string, error) {

@@ -1,6 +1,9 @@
 package changes
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // unpublishable returns why changes to the relation cannot be followed in the write-ahead log, and what to
 // do about it; nil if they can.
@@ -39,6 +42,8 @@ func (e *entry) unheard() *refusal {
 	switch {
 	case e.oid < firstUserOid:
 		return &refusal{fmt.Sprintf("%s is of the server's own catalogue", e.quoted), ttl}
+	case strings.IndexByte("rpvmfS", e.kind) < 0:
+		return &refusal{fmt.Sprintf("%s is no table", e.quoted), ttl}
 	case e.kind == 'f':
 		return &refusal{fmt.Sprintf("foreign table %s changes on another server", e.quoted), ttl}
 	case e.kind == 'S':

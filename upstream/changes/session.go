@@ -174,7 +174,9 @@ func (s *session) tellWhoWrites(ctx context.Context) {
 		if row[0] != "" {
 			reason += "; the oldest: " + row[0]
 		}
-		s.feed.face.lose(reason)
+		if !s.feed.face.resting() {
+			s.feed.face.lose(reason)
+		}
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 
 // Names of what the SQL of this file makes.
 const (
-	triggerRows     = "forebay_changes_rows"
-	triggerTruncate = "forebay_changes_truncate"
-	eventCommand    = "forebay_changes_command"
-	eventDrop       = "forebay_changes_drop"
-	channel         = "forebay_changes"
+	triggerRows     = defaultName + "_notify_rows"
+	triggerTruncate = defaultName + "_notify_truncate"
+	eventCommand    = defaultName + "_ddl_command"
+	eventDrop       = defaultName + "_ddl_drop"
+	channel         = defaultName + "_changes"
 )
 
 const schemaSQL = `CREATE SCHEMA IF NOT EXISTS forebay;
