@@ -52,12 +52,3 @@ type PoolStats struct {
 	Waits     uint64 // requests that found every connection in use
 	Timeouts  uint64 // waits that ended without a connection
 }
-
-// Classification says how far a rule's answers are outdated by the changes under them.
-type Classification struct {
-	Known     bool   // false before the rule's first fill
-	Exact     bool   // false: by time and purges only
-	EveryFill bool   // what it depends on is looked at on every fill, since it reaches a function
-	Reason    string // why not exact, or which changes nobody hears of; empty if there is nothing to say
-	Tables    []string
-}

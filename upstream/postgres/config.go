@@ -52,4 +52,12 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 	Observe func(Observation) // called after each statement, from any goroutine; nil: nobody looks
+
+	// Feed hears of the changes that others make; nil: nobody does, and the log's own Feed stays off.
+	Feed Feed
+	// Uncovered returns why the feed will not bring the changes of a relation, and "" if it does or may yet.
+	// nil: nobody knows more than the relation's kind tells.
+	Uncovered func(oid uint32) string
+	// FeedServer returns the server whose changes the feed brings, while it knows; nil: it is the pool's.
+	FeedServer func() (Server, bool)
 }

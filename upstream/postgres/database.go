@@ -51,7 +51,9 @@ type Database struct {
 	held      atomic.Int64 // connections that calls have or wait for
 	broke     atomic.Int64 // cache.Instant at which a connection was last found broken
 
-	mu     sync.Mutex // guards all below
+	following following
+
+	mu     sync.Mutex // guards all below, and following.wanted
 	pool   *pgxpool.Pool
 	closed bool
 }
@@ -67,6 +69,7 @@ func New(cfg Config, deps Deps) (*Database, error) {
 		server:    &server{log: deps.Log, blur: !cfg.PreparedStatements},
 		breaker:   newBreaker(cfg.Breaker, deps.Clock, deps.Logger),
 		own:       newOwnStatements(cfg),
+		following: following{feed: deps.Feed, uncovered: deps.Uncovered, server: deps.FeedServer},
 	}
 	if d.observe == nil {
 		d.observe = func(Observation) {}

@@ -262,6 +262,7 @@ func TestExportThatStallsEnds(t *testing.T) {
 	if e := failure(t, err); e.Class != postgres.Deadline || s.BreakerState() != "closed" {
 		t.Errorf("an export whose rows do not come is %s, %v", e.Class, e)
 	}
+	s = newSiteOn(t, s.url, exportRoutes, noRetries, func(c *postgres.Config) { c.ExportStall = 2 * time.Second })
 	e := s.open(t, "GET /rows?n=50000000&width=100", 0) // nobody reads it
 	eventually(t, "its connection is free", func() bool { return s.Stats().InUse == 0 })
 	if _, err := io.Copy(io.Discard, e); err == nil {

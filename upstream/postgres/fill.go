@@ -36,8 +36,9 @@ type filling struct {
 	call Call
 
 	look       look
-	sharing    bool   // another fill's snapshot
-	generation uint64 // of the catalogue before anything was sent
+	feed       *cache.Feed // as it was when the log was asked for its position
+	sharing    bool        // another fill's snapshot
+	generation uint64      // of the catalogue before anything was sent
 	scratch    *scratch
 	sent       cache.Instant
 	took       []time.Duration // by statement
@@ -58,8 +59,10 @@ func (f *filling) do(ctx context.Context) error {
 	if err := f.s.ready(ctx, f.needed()...); err != nil {
 		return err
 	}
-	// Before the snapshot is asked for, so that every change marked from here on is judged.
+	// Before the snapshot is asked for, so that every change marked from here on is judged. The feed is looked
+	// at after: what it no longer tells apart by then it purges, and this fill has asked before that.
 	f.fill.Asked = f.d.log.Position()
+	f.feed = f.d.log.Feed()
 	f.share()
 	sent := time.Now()
 	if err := f.ask(ctx); err != nil {
@@ -290,8 +293,9 @@ func (f *filling) depend(ctx context.Context) {
 	if !found.every {
 		touched = found.relations
 	}
-	f.fill.Dependencies = found.dependencies(touched)
+	f.fill.Dependencies = found.dependOn(touched, f.feed, f.call.Input.Arguments)
 	f.fill.Response.TTLOnly = found.ttl
+	f.admit(found, touched)
 }
 
 // trust takes what was found before: after the position was asked for, see publish. If it is of another
@@ -302,10 +306,14 @@ func (f *filling) trust() {
 		return // the rule's answers are not stored
 	}
 	f.fill.Dependencies = found.depends
+	if found.byRows() && f.feed.Mode != cache.FeedOff {
+		f.fill.Dependencies = found.dependOn(found.relations, f.feed, f.call.Input.Arguments)
+	}
 	f.fill.Response.TTLOnly = found.ttl
 	if found.every || found.generation != f.d.catalogue.generation.Load() {
 		f.fill.Refused = cache.RefusedSnapshot
 	}
+	f.admit(found, found.relations)
 }
 
 // found makes a finding of what was seen, and makes it known.

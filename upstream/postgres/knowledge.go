@@ -2,12 +2,16 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"forebay/cache"
 	"forebay/rules"
@@ -27,6 +31,7 @@ type knowledge struct {
 	used       atomic.Int64 // cache.Instant of the last call
 	looking    atomic.Bool  // one fill is looking again
 	alone      atomic.Bool  // its statement cannot run in a transaction
+	surveyed   atomic.Bool  // it is of the configuration in effect
 
 	mu    sync.Mutex // guards the order of what is stored in found
 	found atomic.Pointer[finding]
@@ -41,8 +46,11 @@ type finding struct {
 	every      bool
 	ttl        bool
 	reason     string
-	tables     []string           // names of the relations
-	depends    []cache.Dependency // of a response that touched all of relations
+	rows       map[uint32][]rowCondition // the rows that are read of a table, where they can be told apart
+	whole      map[uint32]string         // why they cannot, of others
+	tables     []string                  // names of the relations
+	depends    []cache.Dependency        // of a response that touched all of relations, as wholes
+	heard      []uint32                  // of relations and declared: those whose changes have to be heard of
 }
 
 // know returns what is known of the rule.
@@ -105,7 +113,22 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	default:
 		f.reason = unheard(seen.relations)
 	}
-	return f, nil
+	if f.ttl || f.every {
+		return f, nil
+	}
+	return f, s.tellRows(ctx, k, f)
+}
+
+// tellRows finds out of which tables a rule of SQL alone reads certain rows only. A statement that cannot
+// be looked at so depends on whole tables.
+func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding) error {
+	e, err := s.examine(ctx, k)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !s.pg.IsClosed() {
+		return nil
+	}
+	f.rows, f.whole = e.rows, e.whole
+	return err
 }
 
 // unheard returns the changes that pass unnoticed, if any.
@@ -164,15 +187,20 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 	}
 	united.tables = names(united.relations)
 	united.depends = united.dependencies(united.relations)
+	united.heard = united.hearing(united.relations)
+	k.found.Store(&united)
 	if before == nil {
-		k.found.Store(&united)
+		d.follow()
 		return &united
 	}
-	k.found.Store(&united)
-	otherwise := before.ttl != f.ttl || before.every != f.every || !slices.Equal(before.declared, f.declared)
+	otherwise := before.ttl != f.ttl || before.every != f.every || !slices.Equal(before.declared, f.declared) ||
+		!maps.EqualFunc(before.rows, f.rows, slices.Equal)
 	if otherwise || grown && !f.every {
 		d.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Rule(k.rule.Name)}})
 		d.metrics.grown.Inc()
+	}
+	if otherwise || !slices.Equal(before.heard, united.heard) {
+		d.follow()
 	}
 	return &united
 }
@@ -213,15 +241,15 @@ func (f *finding) dependencies(touched []relation) []cache.Dependency {
 	return dependenciesOf(slices.Compact(oids))
 }
 
-// Classification returns how the rule's answers are judged, as far as its fills have shown.
-func (d *Database) Classification(r *rules.Rule) Classification {
-	k, ok := d.known.Load(r)
-	if !ok {
-		return Classification{}
+// hearing returns what of these relations, and of the declared ones, has changes that somebody must tell of.
+// A view has none but those of the catalogue, which are watched.
+func (f *finding) hearing(touched []relation) []uint32 {
+	list := slices.Clone(f.declared)
+	for _, r := range touched {
+		if r.kind != 'v' {
+			list = append(list, r.oid)
+		}
 	}
-	f := k.(*knowledge).found.Load()
-	if f == nil {
-		return Classification{}
-	}
-	return Classification{Known: true, Exact: !f.ttl, EveryFill: f.every, Reason: f.reason, Tables: f.tables}
+	slices.Sort(list)
+	return slices.Compact(list)
 }

@@ -22,6 +22,8 @@ type databaseMetrics struct {
 	// looks at what a fill depends on, and rules whose set grew by one.
 	looks *metrics.Counter
 	grown *metrics.Counter
+	// late is own changes that the feed did not bring in time, and that were marked by their locks.
+	late *metrics.Counter
 	// unknown is commits whose outcome is unknown; catalogue is the changes noticed in it.
 	unknown   *metrics.Counter
 	catalogue *metrics.Counter
@@ -39,6 +41,7 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 		timeouts:  set.GetOrCreateCounter(`forebay_db_pool_timeouts_total`),
 		looks:     set.GetOrCreateCounter(`forebay_db_dependency_looks_total`),
 		grown:     set.GetOrCreateCounter(`forebay_db_dependency_changes_total`),
+		late:      set.GetOrCreateCounter(`forebay_db_own_changes_late_total`),
 		unknown:   set.GetOrCreateCounter(`forebay_db_unknown_outcomes_total`),
 		catalogue: set.GetOrCreateCounter(`forebay_db_catalogue_changes_total`),
 	}

@@ -55,6 +55,7 @@ type site struct {
 	rules    *rules.Set
 	config   postgres.Config
 	metrics  *metrics.Set
+	clock    cache.Clock
 	observed chan postgres.Observation
 }
 
@@ -72,7 +73,13 @@ func newSiteOn(t testing.TB, database, routes string, options ...func(*postgres.
 	return s
 }
 
+// newUnstarted makes a site that nobody closes. A feed may be put into its Deps.
 func newUnstarted(t testing.TB, database, routes string, options ...func(*postgres.Config)) *site {
+	t.Helper()
+	return newSiteWith(t, database, routes, func(*site, *postgres.Deps) {}, options...)
+}
+
+func newSiteWith(t testing.TB, database, routes string, with func(*site, *postgres.Deps), options ...func(*postgres.Config)) *site {
 	t.Helper()
 	text := "postgres: {url: \"" + database + "\"}\nroutes:\n" + indent(routes)
 	config, err := rules.Parse("forebay.yaml", []byte(text), os.DirFS("testdata"), nil)
@@ -81,21 +88,23 @@ func newUnstarted(t testing.TB, database, routes string, options ...func(*postgr
 	}
 	s := &site{
 		url: database, log: cache.NewChangeLog("test"), rules: config.Rules, config: postgres.ConfigOf(config.Postgres),
-		metrics: metrics.NewSet(), observed: make(chan postgres.Observation, 10000),
+		metrics: metrics.NewSet(), observed: make(chan postgres.Observation, 10000), clock: cache.NewClock(time.Now()),
 	}
 	s.config.Retry.Base = time.Millisecond
 	for _, option := range options {
 		option(&s.config)
 	}
-	s.Database, err = postgres.New(s.config, postgres.Deps{
-		Log: s.log, Clock: cache.NewClock(time.Now()), Logger: slog.New(slog.DiscardHandler), Metrics: s.metrics,
+	deps := postgres.Deps{
+		Log: s.log, Clock: s.clock, Logger: slog.New(slog.DiscardHandler), Metrics: s.metrics,
 		Observe: func(o postgres.Observation) {
 			select {
 			case s.observed <- o:
 			default:
 			}
 		},
-	})
+	}
+	with(s, &deps)
+	s.Database, err = postgres.New(s.config, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

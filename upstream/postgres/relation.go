@@ -149,6 +149,16 @@ func dependenciesOf(oids []uint32) []cache.Dependency {
 	return list
 }
 
+// wholesOf returns what a change to relations concerns of which nobody can tell the rows: responses that
+// depend on a relation, and those that depend on rows of it.
+func wholesOf(oids []uint32) []cache.Dependency {
+	list := make([]cache.Dependency, 0, 2*len(oids))
+	for _, oid := range oids {
+		list = append(list, cache.Relation(oid), cache.Whole(oid))
+	}
+	return list
+}
+
 // errNoTable : no relation has that name.
 var errNoTable = errors.New("there is no such table")
 

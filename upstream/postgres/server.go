@@ -106,10 +106,21 @@ func (s *server) admit(found facts, own backend, survivors bool, asked int) (epo
 	if !continues {
 		s.epoch.Add(1)
 		s.backends = nil
-		s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
+		s.begin(found, own)
 	}
 	s.backends = append(s.backends, own)
 	return s.epoch.Load(), true
+}
+
+// begin outdates all that was stored. Where a feed is at work the epoch is its own: it lasts as long as its
+// connection, and ending it here would drop marks of changes that are not visible yet, which nobody brings
+// again. Called with mu held.
+func (s *server) begin(found facts, own backend) {
+	if s.log.Feed().Mode != cache.FeedOff {
+		s.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
+		return
+	}
+	s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
 }
 
 // leave removes a connection that is being closed.

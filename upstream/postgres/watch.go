@@ -66,12 +66,17 @@ func (d *Database) watch(ctx context.Context) {
 // tidy forgets rules that are no longer called.
 func (d *Database) tidy() {
 	now := d.clock.Now()
+	forgot := false
 	d.known.Range(func(rule, k any) bool {
-		if now.Sub(cache.Instant(k.(*knowledge).used.Load())) > forgetAfter {
+		if k := k.(*knowledge); !k.surveyed.Load() && now.Sub(cache.Instant(k.used.Load())) > forgetAfter {
 			d.known.Delete(rule)
+			forgot = true
 		}
 		return true
 	})
+	if forgot {
+		d.follow()
+	}
 }
 
 // compare takes the prints and acts on what is different. It returns nil when it could not: then what

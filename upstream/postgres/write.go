@@ -81,7 +81,7 @@ type writing struct {
 
 	scratch *scratch
 	took    []time.Duration
-	changes bool // the transaction has changed something
+	oids    []uint32 // what it has locked for writing
 	change  cache.Change
 	beyond  []cache.Dependency // sequences and foreign tables
 	tables  []string
@@ -122,13 +122,7 @@ func (w *writing) do(ctx context.Context) error {
 // name learns what the tables that were written are called, for observations. The first write to a table
 // that no fill has met asks the server; where that fails they have no names.
 func (w *writing) name(ctx context.Context) {
-	oids := make([]uint32, 0, len(w.change.Dependencies))
-	for _, d := range w.change.Dependencies {
-		if oid, ok := d.Oid(); ok {
-			oids = append(oids, oid)
-		}
-	}
-	if relations, err := w.s.relations(ctx, oids); err == nil {
+	if relations, err := w.s.relations(ctx, w.oids); err == nil {
 		w.tables = names(relations)
 	}
 }
@@ -215,37 +209,99 @@ func (w *writing) receiveWritten(r *round) error {
 	if w.change.Xid, err = strconv.ParseUint(row[0], 10, 64); err != nil {
 		return fmt.Errorf("read transaction id: %w", err)
 	}
-	w.changes = true
 	tables, err := parseOids(row[2])
 	if err != nil {
 		return err
 	}
-	w.change.Dependencies = dependenciesOf(tables)
+	w.oids = tables
 	return nil
 }
 
-// commit marks the change, commits, and says that it is visible. Marked before, because the commit may
-// take effect although its answer never comes: then only snapshots can show that it did, or that the
-// transaction has ended without.
+// commit commits, and has the change marked before it returns.
+//
+// What no feed brings is marked before the COMMIT goes out, too, because that may take effect although its
+// answer never comes: then only snapshots can show that it did, or that the transaction has ended without.
+// What a feed brings it brings as precisely as anybody's change: by rows. Marks by locks are for what does
+// not come in time.
 func (w *writing) commit(ctx context.Context) error {
 	if !w.s.present() {
 		w.change.Xid = 0 // of another server, maybe: nothing it can be compared with
 	}
-	if w.changes {
-		w.d.log.Commit(w.change)
-	}
+	w.change.Touched = w.touched()
+	followed, rest := w.split()
+	w.mark(rest)
 	err := w.sendCommit(ctx)
 	switch {
-	case err == nil && w.changes:
+	case err == nil:
 		w.change.Visible = true
-		w.d.log.Commit(w.change)
-	case err != nil && classOf(err) == OutcomeUnknown:
+		w.mark(rest)
+		if len(followed) > 0 && !w.came(ctx) {
+			w.mark(followed)
+		}
+	case classOf(err) == OutcomeUnknown:
 		w.d.metrics.unknown.Inc()
+		w.mark(w.oids)
 	}
+	w.change.Dependencies = wholesOf(w.oids)
 	if len(w.beyond) > 0 {
 		w.d.log.Purge(cache.Purge{Dependencies: w.beyond})
 	}
 	return err
+}
+
+// mark applies the change to the log for these tables, as far as the locks told of it.
+func (w *writing) mark(oids []uint32) {
+	if len(oids) == 0 {
+		return
+	}
+	change := w.change
+	change.Dependencies, change.Applied = wholesOf(oids), w.d.clock.Now()
+	w.d.log.Commit(change)
+}
+
+// touched says for people what the write did: which statement it was, and to what.
+func (w *writing) touched() []cache.Touch {
+	verb, _, _ := strings.Cut(strings.TrimSpace(w.k.statements[0].sql), " ")
+	switch verb = strings.ToUpper(verb); {
+	case len(w.oids) == 1 && (verb == "INSERT" || verb == "UPDATE" || verb == "DELETE"):
+	default:
+		verb = "WRITE"
+	}
+	list := make([]cache.Touch, len(w.oids))
+	for i, oid := range w.oids {
+		list[i] = cache.Touch{Relation: oid, Operation: verb}
+	}
+	return list
+}
+
+// split returns of which tables a feed brings the change, and of which none does.
+func (w *writing) split() (followed, rest []uint32) {
+	feed := w.d.log.Feed()
+	if w.d.following.feed == nil || !feed.Live || feed.Mode == cache.FeedOff || w.change.Xid == 0 || !w.d.leadsToTheFeed() {
+		return nil, w.oids
+	}
+	for _, oid := range w.oids {
+		if _, covered := feed.Covered[oid]; covered {
+			followed = append(followed, oid)
+		} else {
+			rest = append(rest, oid)
+		}
+	}
+	return followed, rest
+}
+
+// ownWait is how long a write waits for its own change to come in before it marks what it had locked.
+const ownWait = 50 * time.Millisecond
+
+// came waits for the change to come in, also for a caller who has left.
+func (w *writing) came(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownWait)
+	defer cancel()
+	came := w.d.following.feed.Wait(ctx, w.change.Xid)
+	if !came {
+		w.d.metrics.late.Inc()
+	}
+	return came
 }
 
 // sendCommit sends COMMIT and waits for its answer, also for a caller who has left.

@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// Feed is what hears of the changes that others make. Both methods may be called from any goroutine.
+type Feed interface {
+	// Watch replaces the set of relations whose changes are wanted, each with the columns by which its rows
+	// should be told apart. It does not block and owns the map from then on.
+	Watch(wanted map[uint32][]int16)
+	// Wait returns true when the transaction came in and is marked in the log, and false when ctx ended or
+	// nothing comes in.
+	Wait(ctx context.Context, xid uint64) bool
+}
+
+// Server says which server a connection leads to, and since when it runs.
+type Server struct {
+	System   string // system identifier; "" where the role may not know it
+	Timeline string // eight hexadecimal digits
+	Started  string // the server's start, in seconds since 1970
+	Database uint32 // oid
+}
+
+// following is what the database has asked the feed to follow. Safe for concurrent use through Database.
+type following struct {
+	feed      Feed
+	uncovered func(oid uint32) string
+	server    func() (Server, bool)
+	wanted    map[uint32][]int16 // guarded by the database's mu
+}
+
+// Survey finds out what the rules read, without running them, and has the feed follow it: so that the first
+// response may be stored already. Rules that were surveyed before and are not among these are let go of once
+// nobody calls them. It returns what could not be looked at; fills will look then.
+func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
+	surveyed := make(map[*rules.Rule]bool)
+	var failures []error
+	for _, r := range rs {
+		if r.Query == nil || !r.Stores() {
+			continue
+		}
+		surveyed[r] = true
+		k := d.know(r)
+		k.surveyed.Store(true)
+		err := d.run(ctx, func(ctx context.Context, s *session) error { return s.survey(ctx, k) })
+		if err != nil {
+			failures = append(failures, fmt.Errorf("survey rule %q: %w", r.Name, err))
+			if isFailure(classOf(err)) || ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	d.known.Range(func(r, k any) bool {
+		k.(*knowledge).surveyed.Store(surveyed[r.(*rules.Rule)])
+		return true
+	})
+	return errors.Join(failures...)
+}
+
+// survey makes a finding of a rule without running it.
+func (s *session) survey(ctx context.Context, k *knowledge) error {
+	generation := s.db.catalogue.generation.Load()
+	e, err := s.examine(ctx, k)
+	if err != nil {
+		return err
+	}
+	relations, err := s.relations(ctx, e.oids)
+	if err != nil {
+		return err
+	}
+	f, err := s.conclude(ctx, k, see(relations, atLocks), generation)
+	if err != nil {
+		return err
+	}
+	s.db.publish(k, f, s.db.clock.Now()-cache.Instant(lookAgain)) // the first fill looks at the locks
+	return nil
+}
+
+// follow asks the feed for what all rules together depend on, if that is something else than before.
+func (d *Database) follow() {
+	if d.following.feed == nil {
+		return
+	}
+	wanted := make(map[uint32][]int16)
+	d.known.Range(func(r, k any) bool {
+		f := k.(*knowledge).found.Load()
+		if f == nil || f.ttl || r.(*rules.Rule).Freshness == rules.TTLOnly {
+			return true
+		}
+		for _, oid := range f.heard {
+			columns := wanted[oid]
+			for i := range f.rows[oid] {
+				if n := f.rows[oid][i].column; f.byRows() && !slices.Contains(columns, n) {
+					columns = append(columns, n)
+				}
+			}
+			slices.Sort(columns)
+			wanted[oid] = columns
+		}
+		return true
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !maps.EqualFunc(d.following.wanted, wanted, slices.Equal) {
+		d.following.wanted = maps.Clone(wanted)
+		d.following.feed.Watch(wanted)
+	}
+}
+
+// admit asks the log whether the changes that the fill has not seen will be heard of. A table whose changes
+// will never be leaves the response to its TTL.
+func (f *filling) admit(found *finding, touched []relation) {
+	if f.feed.Mode == cache.FeedOff || f.fill.Response.TTLOnly || f.call.Rule.Freshness == rules.TTLOnly {
+		return
+	}
+	if f.feed.Live && !f.d.leadsToTheFeed() {
+		f.refuse(cache.RefusedSnapshot)
+		return
+	}
+	heard := found.heard
+	if found.every {
+		heard = found.hearing(touched)
+	}
+	refusal := f.d.log.Admit(f.fill.Asked, f.fill.Snapshot, heard)
+	if refusal == cache.RefusedFeed && f.feed.Live {
+		if reason, forGood := f.d.unheardOf(heard, f.feed); forGood && reason != "" {
+			f.fill.Response.TTLOnly = true
+			return
+		}
+	}
+	f.refuse(refusal)
+}
+
+// refuse has the fill not stored; the first reason stays.
+func (f *filling) refuse(why cache.Refusal) {
+	if f.fill.Refused == cache.Storable {
+		f.fill.Refused = why
+	}
+}
+
+// leadsToTheFeed reports whether the pool's server is the one whose changes are heard of.
+func (d *Database) leadsToTheFeed() bool {
+	if d.following.server == nil {
+		return true
+	}
+	theirs, known := d.following.server()
+	ours := d.server.facts()
+	return known && theirs == Server{System: ours.system, Timeline: ours.timeline, Started: ours.started, Database: ours.database}
+}
+
+// unheardOf returns why changes to one of these relations are not heard of, and whether that is so for good:
+// not only until the feed has come to follow it.
+func (d *Database) unheardOf(oids []uint32, feed *cache.Feed) (reason string, forGood bool) {
+	forGood = true
+	for _, oid := range oids {
+		if _, covered := feed.Covered[oid]; covered {
+			continue
+		}
+		why := ""
+		if d.following.uncovered != nil {
+			why = d.following.uncovered(oid)
+		}
+		if r, ok := d.catalogue.relation(oid); ok && why == "" {
+			why = r.unheard()
+		}
+		if why == "" {
+			forGood = false
+		} else if reason == "" {
+			reason = why
+		}
+	}
+	return reason, forGood
+}

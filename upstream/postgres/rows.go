@@ -1,0 +1,308 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"forebay/cache"
+	"forebay/rules"
+)
+
+// Oids of the types by whose values rows are told apart, beside enums: those whose equal values have one
+// text, and whose text is known here without asking the server.
+const (
+	oidBool    = 16
+	oidInt8    = 20
+	oidInt2    = 21
+	oidInt4    = 23
+	oidText    = 25
+	oidVarchar = 1043
+	oidDate    = 1082
+	oidUUID    = 2950
+)
+
+// rowCondition says that a rule reads of a table only rows in which the column equals an argument.
+// Immutable.
+type rowCondition struct {
+	column   int16 // attribute number
+	name     string
+	kind     uint32 // the column's type
+	enum     bool
+	argument int // index in the rule's arguments
+}
+
+// value returns the text that Postgres has for the argument in the column. Not ok: it may have another one.
+// A NULL equals nothing, so there is no such row.
+func (c *rowCondition) value(arguments []rules.Argument) (text string, null, ok bool) {
+	if c.argument < 0 || c.argument >= len(arguments) {
+		return "", false, false
+	}
+	a := arguments[c.argument]
+	if !a.Present {
+		return "", true, true
+	}
+	text = string(a.Text)
+	switch {
+	case c.enum || c.kind == oidText || c.kind == oidVarchar:
+		return text, false, true
+	case c.kind == oidInt2 || c.kind == oidInt4 || c.kind == oidInt8:
+		n, err := strconv.ParseInt(text, 10, 64)
+		return strconv.FormatInt(n, 10), false, err == nil && !strings.HasPrefix(text, "+")
+	case c.kind == oidBool:
+		switch text {
+		case "true", "t":
+			return "t", false, true
+		case "false", "f":
+			return "f", false, true
+		}
+	case c.kind == oidUUID:
+		return text, false, isPlainUUID(text)
+	case c.kind == oidDate:
+		return text, false, isPlainDate(text)
+	}
+	return "", false, false
+}
+
+// isPlainUUID reports whether the text is a UUID as Postgres writes it.
+func isPlainUUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c < '0' || c > '9' && c < 'a' || c > 'f':
+			return false
+		}
+	}
+	return true
+}
+
+// isPlainDate reports whether the text is a date of the years 1 to 9999 as Postgres writes it in ISO style.
+func isPlainDate(text string) bool {
+	if len(text) != 10 || strings.HasPrefix(text, "0000") {
+		return false
+	}
+	for i := range len(text) {
+		if isDash := i == 4 || i == 7; isDash != (text[i] == '-') || !isDash && (text[i] < '0' || text[i] > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// examination is what looking at a rule's statements without running them found.
+type examination struct {
+	oids []uint32 // what they have locked when they were planned
+	rows map[uint32][]rowCondition
+	// whole says why a table is depended on as a whole, for those that appear in a plan.
+	whole map[uint32]string
+}
+
+// examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
+// that has locked. The plan is the generic one, in which parameters stay parameters.
+const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+prepare %[1]s as %[2]s
+;
+explain (verbose, format json) execute %[1]s%[3]s;
+select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
+where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
+  and l.database = %[4]d;
+select coalesce(pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[], ','), '') from pg_catalog.pg_prepared_statement() p where p.name = '%[1]s';
+rollback; deallocate %[1]s`
+
+// mention is one scan of a statement, with the types of its parameters.
+type mention struct {
+	scan
+	statement *statement
+	types     []uint32
+}
+
+// examine plans the rule's statements without running them. What cannot be planned so has no rows told
+// apart: the error says why.
+func (s *session) examine(ctx context.Context, k *knowledge) (examination, error) {
+	e := examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string)}
+	var mentions []mention
+	for i, st := range k.statements {
+		found, err := s.plan(ctx, st, i, &e)
+		if err != nil {
+			return examination{}, err
+		}
+		mentions = append(mentions, found...)
+	}
+	slices.Sort(e.oids)
+	e.oids = slices.Compact(e.oids)
+	relations, err := s.relations(ctx, e.oids)
+	if err != nil {
+		return examination{}, err
+	}
+	columns, err := s.columns(ctx, e.oids)
+	if err != nil {
+		return examination{}, err
+	}
+	for _, r := range relations {
+		e.tell(r, mentions, columns[r.oid])
+	}
+	return e, nil
+}
+
+// plan plans one statement and returns its mentions of tables.
+func (s *session) plan(ctx context.Context, st *statement, nth int, e *examination) ([]mention, error) {
+	name := fmt.Sprintf("forebay_plan_%d", nth)
+	arguments := ""
+	if n := len(st.params); n > 0 {
+		arguments = "(" + strings.Repeat("null, ", n-1) + "null)"
+	}
+	sql := strings.TrimRight(st.sql, "; \t\r\n")
+	results, err := s.pg.Exec(ctx, fmt.Sprintf(examineScript, name, sql, arguments, s.db.server.facts().database)).ReadAll()
+	if err != nil {
+		if rollbackErr := s.rollback(ctx); rollbackErr == nil {
+			_, _ = s.pg.Exec(ctx, "deallocate "+name).ReadAll() // which may not be there
+		}
+		return nil, fmt.Errorf("plan statement %q: %w", st.label, err)
+	}
+	if len(results) != 8 || len(results[3].Rows) == 0 || len(results[4].Rows) != 1 || len(results[5].Rows) != 1 {
+		return nil, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
+	}
+	scans, err := parsePlan(results[3].Rows[0][0])
+	if err != nil {
+		return nil, err
+	}
+	locked, err := parseOids(string(results[4].Rows[0][0]))
+	if err != nil {
+		return nil, err
+	}
+	types, err := parseOids(string(results[5].Rows[0][0]))
+	if err != nil {
+		return nil, err
+	}
+	e.oids = append(e.oids, locked...)
+	mentions := make([]mention, len(scans))
+	for i := range scans {
+		mentions[i] = mention{scan: scans[i], statement: st, types: types}
+	}
+	return mentions, nil
+}
+
+// tell decides whether the table's rows are told apart: every mention of it has to name those it reads.
+func (e *examination) tell(r relation, mentions []mention, columns map[string]rowCondition) {
+	var conditions []rowCondition
+	mentioned := false
+	for i := range mentions {
+		m := &mentions[i]
+		if m.schema != r.schema || m.name != r.name {
+			continue
+		}
+		mentioned = true
+		condition, ok := m.condition(columns)
+		if !ok {
+			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
+			return
+		}
+		if !slices.Contains(conditions, condition) {
+			conditions = append(conditions, condition)
+		}
+	}
+	if mentioned {
+		e.rows[r.oid] = conditions
+	}
+}
+
+// condition returns the first equality of the mention by which rows can be told apart: a column of the
+// parameter's type.
+func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool) {
+	for _, eq := range m.equalities {
+		c, known := columns[eq.column]
+		if !known || eq.parameter < 1 || eq.parameter > len(m.types) || eq.parameter > len(m.statement.params) {
+			continue
+		}
+		kind := m.types[eq.parameter-1]
+		textual := (kind == oidText || kind == oidVarchar) && (c.kind == oidText || c.kind == oidVarchar)
+		if !textual && (kind != c.kind || eq.asText) {
+			continue
+		}
+		if c.argument = m.statement.params[eq.parameter-1]; c.argument >= 0 {
+			return c, true
+		}
+	}
+	return rowCondition{}, false
+}
+
+// columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
+// the stream; equality that somebody defined anew is not what is thought here. By which collation texts are
+// compared a plan does not show: where there is one that takes different texts for equal, none are told apart.
+const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e'
+from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  and (t.typtype = 'e' or a.atttypid in (16, 20, 21, 23, 25, 1043, 1082, 2950))
+  and (a.atttypid not in (25, 1043) or not exists (select from pg_catalog.pg_collation l where not l.collisdeterministic))
+  and not exists (select from pg_catalog.pg_operator o where o.oprname = '=' and o.oid >= 16384
+    and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))`
+
+// columns returns the columns of each relation by which its rows can be told apart, by name.
+func (s *session) columns(ctx context.Context, oids []uint32) (map[uint32]map[string]rowCondition, error) {
+	answer := s.pg.ExecParams(ctx, columnsQuery, [][]byte{oidArray(oids)}, nil, nil, nil).Read()
+	if answer.Err != nil {
+		return nil, fmt.Errorf("read columns: %w", answer.Err)
+	}
+	all := make(map[uint32]map[string]rowCondition)
+	for _, row := range answer.Rows {
+		var numbers [3]uint64
+		for i, at := range []int{0, 2, 3} {
+			var err error
+			if numbers[i], err = strconv.ParseUint(string(row[at]), 10, 32); err != nil {
+				return nil, fmt.Errorf("read columns: %w", err)
+			}
+		}
+		oid := uint32(numbers[0])
+		if all[oid] == nil {
+			all[oid] = make(map[string]rowCondition)
+		}
+		name := string(row[1])
+		all[oid][name] = rowCondition{name: name, column: int16(numbers[1]), kind: uint32(numbers[2]), enum: string(row[4]) == "t"}
+	}
+	return all, nil
+}
+
+// dependOn returns what a response depends on that touched these relations: rows of those that the feed
+// tells apart as the rule does, and others as a whole. The feed is the one that was in effect when the log's
+// position was asked for: what it ceases to tell apart later, it purges.
+func (f *finding) dependOn(touched []relation, feed *cache.Feed, arguments []rules.Argument) []cache.Dependency {
+	list := make([]cache.Dependency, 0, len(touched)+len(f.declared)+1)
+	for _, r := range touched {
+		if !slices.Contains(f.declared, r.oid) {
+			list = f.appendTable(list, r.oid, feed, arguments)
+		}
+	}
+	return append(list, dependenciesOf(f.declared)...)
+}
+
+// appendTable appends the dependencies on one table.
+func (f *finding) appendTable(dst []cache.Dependency, oid uint32, feed *cache.Feed, arguments []rules.Argument) []cache.Dependency {
+	conditions := f.rows[oid]
+	if len(conditions) == 0 || f.every {
+		return append(dst, cache.Relation(oid))
+	}
+	told, start := feed.Covered[oid].Columns, len(dst)
+	dst = append(dst, cache.Whole(oid))
+	for i := range conditions {
+		c := &conditions[i]
+		text, null, ok := c.value(arguments)
+		switch {
+		case !ok || !slices.Contains(told, c.column):
+			return append(dst[:start], cache.Relation(oid))
+		case !null:
+			dst = append(dst, cache.Row(oid, c.column, text))
+		}
+	}
+	return dst
+}
+
+// byRows reports whether any table is depended on by rows.
+func (f *finding) byRows() bool { return len(f.rows) > 0 && !f.every }

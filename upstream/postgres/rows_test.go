@@ -1,0 +1,256 @@
+package postgres_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"forebay/upstream/postgres"
+)
+
+const rowsSchema = `
+create type mood as enum ('good', 'bad''', 'so "so"');
+create table t (id int primary key, big bigint, small smallint, flag bool, u uuid, d date, e mood, txt text, vc varchar(20), bp char(4),
+  num numeric, ts timestamptz, js jsonb, gen int generated always as (id * 2) stored, "Order" int, n int, arr int[]);
+create index on t (n); create index on t (big, n);
+create table o (id int primary key, t int, v text);
+create table "select" (id int primary key, "from" text);
+create view v as select * from t;
+create view twice as select t.id, (select count(*) from t) as all_of_them from t;
+create view barrier with (security_barrier) as select * from t where n > 0;
+create table parted (id int, k int) partition by list (k);
+create table parted_1 partition of parted for values in (1);
+create table parted_2 partition of parted for values in (2);
+create table parent (id int primary key); create table child () inherits (parent);
+create function opaque(x int) returns int language plpgsql stable as $$ begin return (select count(*) from t); end $$;
+create function plus(x int) returns int language sql immutable as 'select x + 1';
+create function within(x int) returns setof t language sql stable as 'select * from t where id = x';
+`
+
+// TestRowsAreToldApart lists statements, and the tables of which certain rows alone decide what they answer.
+func TestRowsAreToldApart(t *testing.T) {
+	t.Parallel()
+	type routeCase struct{ query, rows string }
+	var cases []routeCase
+	f := func(query, rows string) { cases = append(cases, routeCase{query, rows}) }
+	// equality with a parameter of the column's type, alone or beside other conditions
+	f("select * from t where id = @i", "t[id]")
+	f("select * from t where @i = id", "t[id]")
+	f("select * from t where id = @i and txt like '%a) AND (b''%' and num > 1", "t[id]")
+	f("select * from t where big = @i", "t[big]")
+	f("select * from t where small = @i", "t[small]")
+	f("select * from t where flag = @b", "t[flag]")
+	f("select * from t where u = @u", "t[u]")
+	f("select * from t where d = @d", "t[d]")
+	f("select * from t where e = @s", "t[e]")
+	f("select * from t where txt = @s", "t[txt]")
+	f("select * from t where vc = @s", "t[vc]")
+	f(`select * from t where "Order" = @i`, "t[Order]")
+	f(`select * from "select" where id = @i`, "select[id]")
+	f(`select * from "select" as "my ""own"" name" where "from" = @s`, "select[from]")
+	f("select count(*), max(id) from t where n = @i", "t[n]")
+	f("select * from t where n in (@i)", "t[n]")
+	f("select * from t where n = @i order by id limit 10", "t[n]")
+	f("select * from t where n between 1 and @i and id = @i", "t[id]")
+	f("with x as materialized (select * from t where n = @i) select * from x a join x b using (id)", "t[n]")
+	f("select * from v where id = @i", "t[id]")
+	f("select * from barrier where id = @i", "t[id]")
+	f("select * from within(@i)", "") // reaches a function that is more than a word
+	f("select plus(n) from t where id = @i", "t[id]")
+	f("select now() from t where id = @i", "t[id]")
+	// joins: each table for itself, and what follows from a condition on the other
+	f("select * from t join o on o.t = t.id where t.id = @i", "o[t] t[id]")
+	f("select * from t left join o on o.t = t.n where t.id = @i", "t[id]")
+	f("select * from t left join o on o.id = @i", "o[id]")
+	f("select * from t left join o on t.id = @i", "")
+	f("select * from t where id = (select t from o where id = @i)", "")
+	f("select * from t where id = @i and exists (select from o where v = t.txt)", "t[id]")
+	f("select * from t a join t b on a.id = b.n where a.id = @i and b.n = @i", "t[id,n]")
+	f("select * from t a join t b on a.big = b.n where a.id = @i", "")
+	f("select id from t where n = @i union all select id from t where id = @i", "t[n,id]")
+	f("select id from t where n = @i union all select id from t", "")
+	f("select *, (select count(*) from t) from t where id = @i", "")
+	f("select * from twice where id = @i", "")
+	// what is no condition of every row
+	f("select * from t where id = @i or n = 1", "")
+	f("select * from t where not (id = @i)", "")
+	f("select * from t where (@i::int is null or id = @i)", "")
+	f("select * from t where coalesce(@i, 1) = id", "")
+	f("select * from t where id = @i + 1", "")
+	f("select * from t where id > @i", "")
+	f("select * from t where id = 1", "")
+	f("select * from t where case when id = @i then true end", "")
+	f("select count(*) filter (where id = @i) from t", "")
+	f("select * from t order by id = @i", "")
+	f("select bool_or(id = @i) from t", "")
+	f("select * from t where txt = 'x.id = $1' and num = 1 and @i > 0", "")
+	// equal is not the same text
+	f("select * from t where num = @i", "")
+	f("select * from t where bp = @s", "")
+	f("select * from t where ts = @s::timestamptz", "")
+	f("select * from t where js = @s::jsonb", "")
+	f("select * from t where gen = @i", "")
+	f("select * from t where lower(txt) = @s", "")
+	f("select * from t where txt = @s collate \"C\"", "t[txt]")
+	f("select * from t where id::text = @s", "")
+	f("select * from t where big = @i::int", "")
+	f("select * from t where arr = array[@i::int]", "")
+	f("select * from t where id = any(array[@i::int, 5])", "")
+	// functions that may read anything
+	f("select opaque(id) from t where id = @i", "")
+	f("select * from t where id = @i and opaque(1) > 0", "")
+	// heirs are tables of their own, partitions are not
+	f("select * from parent where id = @i", "child[id] parent[id]")
+	f("select * from parted where id = @i", "parted_1[id] parted_2[id]")
+
+	routes := ""
+	for i, c := range cases {
+		routes += fmt.Sprintf("- route: GET /%d\n  ttl: 60s\n  params: {i: {type: int, optional: true}, s: {type: text, optional: true}, b: {type: bool, optional: true}, u: {type: uuid, optional: true}, d: {type: date, optional: true}}\n  query: |\n    %s\n", i, withAll(c.query))
+	}
+	database := newDatabase(t, server, rowsSchema)
+	for way, option := range bothWays {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			s := newSiteOn(t, database, routes, option)
+			if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+				t.Fatal(err)
+			}
+			for i, c := range cases {
+				got := s.Classification(s.call(t, fmt.Sprintf("GET /%d", i), "").Rule)
+				slices.Sort(got.Rows)
+				if rows := strings.Join(got.Rows, " "); rows != c.rows || !got.Known {
+					t.Errorf("%s\ntells rows of %q apart; want %q; of others: %q", c.query, rows, c.rows, got.Whole)
+				}
+			}
+		})
+	}
+}
+
+// withAll adds the parameters that a statement does not use, since each that is declared has to be used.
+func withAll(query string) string {
+	var unused []string
+	for _, p := range []string{"i", "s", "b", "u", "d"} {
+		if !strings.Contains(query, "@"+p) {
+			unused = append(unused, "@"+p+"::text")
+		}
+	}
+	return "select q.* from (" + query + ") as q, (select concat(" + strings.Join(unused, ", ") + ") as unused offset 0) as p"
+}
+
+// By which collation texts are compared a plan does not show. Where one takes different texts for equal, no
+// rows are told apart by texts, however they are compared.
+func TestSloppyCollationsTellNoRowsApart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rowsSchema+`create collation sloppy (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		create function same(a text, b text) returns bool language sql immutable as 'select a = b collate sloppy';
+		create table c (id int primary key, ci text collate sloppy);`, `
+- route: GET /column
+  ttl: 60s
+  params: {s: text}
+  query: select id from c where ci = @s
+- route: GET /clause
+  ttl: 60s
+  params: {s: text}
+  query: select id from t where txt = @s collate sloppy
+- route: GET /function
+  ttl: 60s
+  params: {s: text}
+  query: select id from t where same(txt, @s)
+- route: GET /number
+  ttl: 60s
+  params: {i: int}
+  query: select id from t where id = @i
+`)
+	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]int{"GET /column?s=1": 0, "GET /clause?s=1": 0, "GET /function?s=1": 0, "GET /number?i=1": 1} {
+		if got := s.Classification(s.call(t, request, "").Rule); len(got.Rows) != want || !got.Known {
+			t.Errorf("%s is judged %+v", request, got)
+		}
+	}
+}
+
+// The text by which a row is known here is the one that Postgres has for the value, or the table is depended
+// on: whichever way the argument was written.
+func TestRowValuesAreAsPostgresWritesThem(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rowsSchema, `
+- route: GET /int
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where id = @x
+- route: GET /small
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where small = @x
+- route: GET /big
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where big = @x
+- route: GET /flag
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where flag = @x
+- route: GET /uuid
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where u = @x
+- route: GET /date
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where d = @x
+- route: GET /enum
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where e = @x
+- route: GET /text
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where txt = @x
+- route: GET /varchar
+  ttl: 60s
+  params: {x: text}
+  query: select id from t where vc = @x
+`)
+	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, s.url)
+	script(t, conn, "set timezone = 'UTC'; set datestyle = 'ISO'")
+	types := map[string]string{"int": "int", "small": "smallint", "big": "bigint", "flag": "bool", "uuid": "uuid", "date": "date", "enum": "mood", "text": "text", "varchar": "varchar"}
+	rendered := 0
+	rapid.Check(t, func(r *rapid.T) {
+		kind := rapid.SampledFrom(slices.Sorted(maps.Keys(types))).Draw(r, "type")
+		text := rapid.OneOf(
+			rapid.SampledFrom([]string{
+				"1", "-0", "007", "+5", " 8", "0", "32768", "true", "t", "f", "TRUE", "yes", "off", "1.0", "2026-01-31", "2026-1-3", "20260131",
+				"0001-01-01", "0000-01-01", "infinity", "today", "10000-01-01", "good", "bad'", `so "so"`, "Good", "",
+				"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+			}),
+			rapid.StringMatching(`-?[0-9]{1,20}`), rapid.StringMatching(`[0-9]{4}-[0-1][0-9]-[0-3][0-9]`),
+			rapid.StringMatching(`[0-9a-fA-F]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}`), rapid.StringMatching(`[ -~äöü€\t:]{0,12}`),
+		).Draw(r, "text")
+		var want string
+		if err := conn.QueryRow(t.Context(), "select format('%s', $1::text::"+types[kind]+")", text).Scan(&want); err != nil {
+			return // not a value of the type
+		}
+		call := s.call(t, "GET /"+kind+"?x=1", "")
+		call.Input.Arguments[0].Text = []byte(text)
+		oid, column, value, ok := postgres.RowOf(s.Database, call)
+		if !ok {
+			return // the table
+		}
+		rendered++
+		if value != want || oid == 0 || column == 0 {
+			r.Fatalf("%s %q is known as %q; Postgres writes %q", kind, text, value, want)
+		}
+	})
+	if rendered < 20 {
+		t.Errorf("only %d values were told apart", rendered)
+	}
+}
