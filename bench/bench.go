@@ -12,6 +12,7 @@ import (
 	"forebay/bench/clients"
 	"forebay/bench/gauge"
 	"forebay/bench/load"
+	"forebay/bench/paths"
 	"forebay/bench/report"
 	"forebay/bench/scenario"
 	"forebay/bench/stage"
@@ -24,6 +25,7 @@ type Part string
 const (
 	Scenarios Part = "scenarios"
 	Failures  Part = "failures"
+	Paths     Part = "paths"
 	Peers     Part = "peers"
 	Scale     Part = "scale"
 )
@@ -92,7 +94,7 @@ func (b *runner) run(ctx context.Context) error {
 	if b.config.Target.Address != "" {
 		return b.target(ctx)
 	}
-	if b.wanted(Scenarios) || b.wanted(Failures) {
+	if b.wanted(Scenarios) || b.wanted(Failures) || b.wanted(Paths) {
 		if err := b.onStage(ctx); err != nil {
 			return err
 		}
@@ -138,6 +140,12 @@ func (b *runner) onStage(ctx context.Context) error {
 	}
 	if b.wanted(Scenarios) {
 		if err := b.scenarios(ctx, s, population); err != nil {
+			return err
+		}
+	}
+	if b.wanted(Paths) {
+		section, err := paths.Run(ctx, paths.Settings{Quick: b.config.Quick, Seed: b.config.Seed, Step: b.progress.step}, s, b.config.Binary, population.IDs())
+		if err := b.add(section, err); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,10 @@
 //
 //	load      arrivals, latencies, results
 //	clients   what the frontend asks for
-//	stage     servers and data to play on, with legacy (the old service) and bare (origin and yardstick)
+//	stage     servers and data to play on
+//	legacy    the old service; bare, plain: yardsticks for hits, and for what is behind them
 //	scenario  what is played, and the goals
+//	paths     misses, lists, exports and hits in Redis beside the same done directly
 //	peers     other caches beside forebay
 //	scale     what stays flat
 //	gauge     CPU, memory, machine, pool, statements

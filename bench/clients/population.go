@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,5 +146,8 @@ func partsOf(names []string, random *rand.Rand) []string {
 
 // Size returns how many clients can be asked for.
 func (p *Population) Size() int { return len(p.ids) }
+
+// IDs returns the ids of all clients that can be asked for.
+func (p *Population) IDs() []string { return slices.Clone(p.ids) }
 
 func pick(random *rand.Rand, from []string) string { return from[random.IntN(len(from))] }

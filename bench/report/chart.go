@@ -32,7 +32,9 @@ const (
 
 // Series is one line, or one bar of each group.
 type Series struct {
-	Name   string       `json:"name"`
+	Name string `json:"name"`
+	// Colour is the number of the colour from 1 on; 0: that of the series' place.
+	Colour int          `json:"colour,omitempty"`
 	Points [][2]float64 `json:"points"`
 }
 
@@ -77,7 +79,7 @@ func (c *Chart) SVG() string {
 		if c.Kind == Bars {
 			c.bars(&b, i, s, y)
 		} else {
-			c.line(&b, i, s, x, y)
+			c.line(&b, c.Paint(i), s, x, y)
 		}
 	}
 	b.WriteString(`</svg>`)
@@ -150,7 +152,18 @@ func (c *Chart) grid(b *strings.Builder, x, y axis) {
 		12.0, chartHeight/2, chartHeight/2, html.EscapeString(c.Y))
 }
 
-func (c *Chart) line(b *strings.Builder, i int, s Series, x, y axis) {
+// colours is how many the page has.
+const colours = 8
+
+// Paint returns the number of the i-th series' colour on the page.
+func (c *Chart) Paint(i int) int {
+	if n := c.Series[i].Colour; n > 0 {
+		return (n - 1) % colours
+	}
+	return i % colours
+}
+
+func (c *Chart) line(b *strings.Builder, colour int, s Series, x, y axis) {
 	var points []string
 	for _, p := range s.Points {
 		at := p[0]
@@ -159,7 +172,7 @@ func (c *Chart) line(b *strings.Builder, i int, s Series, x, y axis) {
 		}
 		points = append(points, fmt.Sprintf("%.1f,%.1f", x.at(at), y.at(p[1])))
 	}
-	fmt.Fprintf(b, `<polyline class="s%d" points="%s"><title>%s</title></polyline>`, i%8, strings.Join(points, " "), html.EscapeString(s.Name))
+	fmt.Fprintf(b, `<polyline class="s%d" points="%s"><title>%s</title></polyline>`, colour, strings.Join(points, " "), html.EscapeString(s.Name))
 }
 
 func (c *Chart) bars(b *strings.Builder, i int, s Series, y axis) {
@@ -169,7 +182,7 @@ func (c *Chart) bars(b *strings.Builder, i int, s Series, y axis) {
 		left := marginLeft + group*(p[0]+0.1) + width*float64(i)
 		top := y.at(p[1])
 		fmt.Fprintf(b, `<rect class="s%d" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s: %s</title></rect>`,
-			i%8, left, top, max(width-1, 1), max(chartHeight-marginBottom-top, 0), html.EscapeString(s.Name), Number(p[1]))
+			c.Paint(i), left, top, max(width-1, 1), max(chartHeight-marginBottom-top, 0), html.EscapeString(s.Name), Number(p[1]))
 	}
 }
 

@@ -154,12 +154,10 @@ func Number(v float64) string {
 		return "∞"
 	case a >= 1000:
 		return grouped(int64(math.Round(v)))
-	case a >= 100:
+	case a >= 100 || a == math.Trunc(a):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
-	case a == math.Trunc(a):
-		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a >= 1:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}

@@ -13,10 +13,10 @@ var pageText string
 
 // page is the HTML form; template.HTML is used for nothing but SVG made here.
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"svg":    func(c Chart) template.HTML { return template.HTML(c.SVG()) },
-	"data":   func(c Chart) Table { return c.Table() },
-	"class":  func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), " ", "-") },
-	"modulo": func(i, n int) int { return i % n },
+	"paint": func(c Chart, i int) int { return c.Paint(i) },
+	"svg":   func(c Chart) template.HTML { return template.HTML(c.SVG()) },
+	"data":  func(c Chart) Table { return c.Table() },
+	"class": func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), " ", "-") },
 }).Parse(pageText))
 
 // WriteHTML writes the report as one page that needs no network and no script.
@@ -32,7 +32,13 @@ func (r *Report) WriteHTML(path string) error {
 }
 
 // Colours are the numbers of the colours that series have in turn.
-func (*Report) Colours() []int { return []int{0, 1, 2, 3, 4, 5, 6, 7} }
+func (*Report) Colours() []int {
+	var all []int
+	for i := range colours {
+		all = append(all, i)
+	}
+	return all
+}
 
 // headlines are the figures that stand above everything, if they were measured.
 var headlines = []string{

@@ -169,7 +169,9 @@ func sliceChart(title string, m *load.Measured, classes ...string) report.Chart 
 	for _, class := range classes {
 		series := report.Series{Name: class}
 		for _, slice := range m.Of(class).Slices {
-			series.Points = append(series.Points, [2]float64{slice.Second, slice.P99})
+			if slice.P99 > 0 {
+				series.Points = append(series.Points, [2]float64{slice.Second, slice.P99})
+			}
 		}
 		chart.Series = append(chart.Series, series)
 	}

@@ -56,6 +56,9 @@ func (p *Play) perThousand() (calls, millis float64) {
 	return float64(p.Spent.Calls) / n, float64(p.Spent.Time) / float64(time.Millisecond) / n
 }
 
+// slice is how long a piece of a plot over time is.
+const slice = 200 * time.Millisecond
+
 // play measures one side. Caches, pools and prepared statements are warm: that was another run.
 func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Duration, streams ...load.Stream) (*Play, error) {
 	p.Side = side.Name
@@ -67,7 +70,7 @@ func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Dur
 		}
 	}
 	pool := gauge.WatchPool(side.Pool)
-	p.Measured = load.Run(ctx, load.Config{Address: side.Address, Window: window, Timeout: s.Timeout, Seed: s.Seed}, streams...)
+	p.Measured = load.Run(ctx, load.Config{Address: side.Address, Window: window, Timeout: s.Timeout, Seed: s.Seed, Slices: max(int(window/slice), 4)}, streams...)
 	p.Pool = pool()
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("play %s: %w", p.Scenario, err)

@@ -239,18 +239,21 @@ func charts(plays []*Play) []report.Chart {
 			continue
 		}
 		r := p.Reads()
-		name := fmt.Sprintf("%s, %d %% writes", p.Side, p.Writes)
-		curve.Series = append(curve.Series, report.Series{Name: name, Points: r.Latency.Curve})
+		name, colour := fmt.Sprintf("%s, %d %% writes", p.Side, p.Writes), len(curve.Series)+1
+		curve.Series = append(curve.Series, report.Series{Name: name, Colour: colour, Points: r.Latency.Curve})
 		var throughput, p99, rate [][2]float64
 		for _, slice := range r.Slices {
 			throughput = append(throughput, [2]float64{slice.Second, slice.Throughput})
+			if slice.P99 == 0 {
+				continue // nothing came
+			}
 			p99 = append(p99, [2]float64{slice.Second, slice.P99})
 			rate = append(rate, [2]float64{slice.Second, slice.HitRate})
 		}
-		over.Series = append(over.Series, report.Series{Name: name, Points: throughput})
-		tail.Series = append(tail.Series, report.Series{Name: name, Points: p99})
+		over.Series = append(over.Series, report.Series{Name: name, Colour: colour, Points: throughput})
+		tail.Series = append(tail.Series, report.Series{Name: name, Colour: colour, Points: p99})
 		if r.Counts.Hits > 0 {
-			hits.Series = append(hits.Series, report.Series{Name: name, Points: rate})
+			hits.Series = append(hits.Series, report.Series{Name: name, Colour: colour, Points: rate})
 		}
 		if bars[p.Side] == nil {
 			bars[p.Side] = &report.Series{Name: p.Side}

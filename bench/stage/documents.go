@@ -9,7 +9,8 @@ import (
 // documentsConfiguration makes forebay what the other caches are: a cache in front of an HTTP service.
 const documentsConfiguration = `listen: ${FOREBAY_LISTEN}
 admin: {listen: "${FOREBAY_ADMIN_LISTEN}", token: "${FOREBAY_ADMIN_TOKEN}"}
-cache: {memory: "${MEMORY}"}
+cache: {memory: "${MEMORY}", redis: "${REDIS_URL}"}
+freshness: ttl
 upstreams:
   origin: {url: "${ORIGIN}"}
 routes:

@@ -16,7 +16,7 @@ import (
 
 // benchCmd measures forebay.
 type benchCmd struct {
-	All     benchAllCmd     `cmd:"" default:"withargs" help:"Everything, from nothing: scenarios, failures, peers, scale."`
+	All     benchAllCmd     `cmd:"" default:"withargs" help:"Everything, from nothing: scenarios, failures, paths, peers, scale."`
 	Peers   benchPeersCmd   `cmd:"" help:"Beside nginx, Varnish, HAProxy and Traffic Server, those that are installed."`
 	Scale   benchScaleCmd   `cmd:"" help:"What stays flat as stored responses, rules and connections grow."`
 	Compare benchCompareCmd `cmd:"" help:"Hold one run's JSON against an older one's."`
@@ -35,7 +35,7 @@ type benchFlags struct {
 type benchAllCmd struct {
 	benchFlags
 	Clients        int      `default:"200000" help:"How many clients to make up."`
-	Only           []string `enum:"scenarios,failures,peers,scale" help:"Run these parts alone: scenarios, failures, peers, scale."`
+	Only           []string `enum:"scenarios,failures,paths,peers,scale" help:"Run these parts alone: scenarios, failures, paths, peers, scale."`
 	Target         string   `placeholder:"URL" help:"Measure the scenarios against what serves the clients API there already, reading only."`
 	TargetWrites   bool     `help:"The target may be written to: clients are changed and created."`
 	TargetDatabase string   `placeholder:"URL" help:"The target's database, for what pg_stat_statements has to say."`
@@ -43,7 +43,7 @@ type benchAllCmd struct {
 
 // Run runs and reports.
 func (c *benchAllCmd) Run(ctx context.Context) error {
-	config := c.config(bench.Scenarios, bench.Failures, bench.Peers, bench.Scale)
+	config := c.config(bench.Scenarios, bench.Paths, bench.Failures, bench.Peers, bench.Scale)
 	config.Clients = c.Clients
 	if c.Quick && config.Clients == 200_000 {
 		config.Clients = 2_000

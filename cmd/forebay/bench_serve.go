@@ -7,6 +7,7 @@ import (
 
 	"forebay/bench/bare"
 	"forebay/bench/legacy"
+	"forebay/bench/plain"
 )
 
 // benchServeCmd is what a run starts of this binary beside forebay itself.
@@ -14,6 +15,7 @@ type benchServeCmd struct {
 	Legacy serveLegacyCmd `cmd:"" help:"The clients API as it was: one statement for each figure, nothing stored."`
 	Origin serveOriginCmd `cmd:"" help:"Documents that caches may store."`
 	Bare   serveBareCmd   `cmd:"" help:"The same documents with what a cache adds, from a handler that does nothing else."`
+	Plain  servePlainCmd  `cmd:"" help:"Statements and Redis straight through their drivers."`
 }
 
 // serveLegacyCmd serves the old service.
@@ -67,4 +69,26 @@ func (c *serveBareCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return bare.Serve(ctx, bare.New(c.Documents, fields), l)
+}
+
+// servePlainCmd serves what comes straight from a database or Redis.
+type servePlainCmd struct {
+	Listen   string `required:"" placeholder:"HOST:PORT" help:"Listener."`
+	Database string `placeholder:"URL" help:"Postgres for --row and --list."`
+	Row      string `placeholder:"SQL" help:"Statement of /row/{id}."`
+	List     string `placeholder:"SQL" help:"Statement of /list/{id}: one value."`
+	Redis    string `placeholder:"URL" help:"Redis whose values are asked for by their path."`
+}
+
+// Run serves until it is told to end.
+func (c *servePlainCmd) Run(ctx context.Context) error {
+	service, err := plain.New(c.Database, c.Redis, plain.Statements{Row: c.Row, List: c.List})
+	if err != nil {
+		return fmt.Errorf("cannot serve directly: %w", err)
+	}
+	l, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	return service.Run(ctx, l)
 }

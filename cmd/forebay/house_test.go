@@ -36,12 +36,14 @@ var rooms = map[string][]string{
 	"upstream/postgres/wire": {},
 	"upstream/origin":        {"cache", "rules"},
 	"upstream/changes":       {"cache", "rules"},
-	"bench":                  {"bench/clients", "bench/gauge", "bench/load", "bench/peers", "bench/report", "bench/scale", "bench/scenario", "bench/stage"},
+	"bench":                  {"bench/clients", "bench/gauge", "bench/load", "bench/paths", "bench/peers", "bench/report", "bench/scale", "bench/scenario", "bench/stage"},
 	"bench/bare":             {},
 	"bench/clients":          {"bench/load"},
 	"bench/gauge":            {},
 	"bench/legacy":           {},
 	"bench/load":             {},
+	"bench/paths":            {"bench/bare", "bench/gauge", "bench/load", "bench/plain", "bench/private", "bench/report", "bench/stage", "configs/nexus"},
+	"bench/plain":            {},
 	"bench/peers":            {"bench/bare", "bench/gauge", "bench/load", "bench/private", "bench/report", "bench/stage"},
 	"bench/private":          {},
 	"bench/report":           {"bench/gauge"},
@@ -58,7 +60,7 @@ var fences = map[string][]string{
 	"github.com/valyala/fasthttp": {"proxy", "upstream/origin", "bench"},
 	"github.com/jackc/pgx":        {"upstream/postgres", "upstream/changes", "bench"},
 	"github.com/jackc/pglogrepl":  {"upstream/changes"},
-	"github.com/redis/go-redis":   {"cache/redis"},
+	"github.com/redis/go-redis":   {"cache/redis", "bench"},
 	"net/http":                    {"cmd/forebay"}, // the client of the admin listener
 }
 
