@@ -184,21 +184,53 @@ func TestDependenciesReadBack(t *testing.T) {
 	}
 }
 
-// The same on real memory: rows are written, stored, read and evicted at once, and their nodes come and go.
+// rowsDatabase has rows that hold the xid of whoever wrote them last, and at most one writer at a time.
+type rowsDatabase struct {
+	mu      sync.Mutex
+	next    uint64
+	running uint64 // 0: nobody writes
+	rows    [16]uint64
+}
+
+func (d *rowsDatabase) begin() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = d.next
+	d.next++
+	return d.running
+}
+
+func (d *rowsDatabase) end(xid uint64, id int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rows[id], d.running = xid, 0
+}
+
+func (d *rowsDatabase) snapshot() cache.Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.running != 0 {
+		return cache.Snapshot{Xmin: d.running, Xmax: d.next, Xip: []uint64{d.running}}
+	}
+	return at(d.next)
+}
+
+func (d *rowsDatabase) read(id int) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rows[id]
+}
+
+// On real memory: rows are written, stored, read and evicted at once, and their nodes come and go. Some
+// changes are applied before they are visible.
 func TestConcurrentRows(t *testing.T) {
 	t.Parallel()
-	const ids = 16
-	l := cache.NewChangeLog("e")
 	type response struct {
 		*cache.Standing
 		body uint64
 	}
-	var db struct { // row i holds the xid that wrote it last
-		sync.Mutex
-		next uint64
-		rows [ids]uint64
-	}
-	db.next = 1
+	l, db := cache.NewChangeLog("e"), rowsDatabase{next: 1}
+	const ids = len(db.rows)
 	var applied [ids]atomic.Uint64
 	var stored [ids]atomic.Pointer[response]
 	var wg sync.WaitGroup
@@ -214,8 +246,7 @@ func TestConcurrentRows(t *testing.T) {
 				}
 				id := rng.IntN(ids)
 				known := applied[id].Load()
-				r := stored[id].Load()
-				if r != nil && r.Check() == cache.Current {
+				if r := stored[id].Load(); r != nil && r.Check() == cache.Current {
 					if r.body < known {
 						t.Errorf("served %d of row %d after %d was applied", r.body, id, known)
 						return
@@ -226,9 +257,8 @@ func TestConcurrentRows(t *testing.T) {
 					continue
 				}
 				asked := l.Position()
-				db.Lock()
-				body, s := db.rows[id], at(db.next)
-				db.Unlock()
+				s := db.snapshot()
+				body := db.read(id)
 				stored[id].Store(&response{standOnRow(l, id, asked, s), body})
 			}
 		})
@@ -236,18 +266,21 @@ func TestConcurrentRows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	for i := range 20_000 {
 		id := rng.IntN(ids)
-		db.Lock()
-		xid := db.next
-		db.next++
-		db.rows[id] = xid
-		db.Unlock()
-		if i%50 == 0 {
-			l.Commit(cache.Change{Xid: xid, Dependencies: []cache.Dependency{clients, cache.Whole(clientsOid)}})
-		} else {
-			commitRow(l, xid, id)
+		xid := db.begin()
+		c := cache.Change{Xid: xid, Dependencies: []cache.Dependency{clients, row(id)[rng.IntN(50)/49]}} // Whole, once in 50
+		early := rng.IntN(2) == 0
+		if early {
+			l.Commit(c)
+		}
+		db.end(xid, id)
+		if !early {
+			l.Commit(c)
 		}
 		applied[id].Store(xid)
-		if i%100 == 0 {
+		switch {
+		case i%2000 == 0:
+			l.NewEpoch(fmt.Sprint(i))
+		case i%100 == 0:
 			l.Advance(cache.Instant(i), at(xid+1))
 		}
 	}
