@@ -24,6 +24,8 @@ type entry struct {
 	kind        byte   // pg_class.relkind
 	persistence byte   // pg_class.relpersistence
 	identity    byte   // pg_class.relreplident
+	owner       string // as SQL takes it
+	role        string // whose connection it is, as SQL takes it
 	owned       bool   // the role may publish it
 	usable      bool   // the replica identity is there
 	keys        []int16
@@ -46,6 +48,7 @@ const relationsQuery = `with recursive down (oid) as (
   union select i.inhrelid from down join pg_catalog.pg_inherits i on i.inhparent = down.oid)
 select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
   c.relkind::text, c.relpersistence::text, c.relreplident::text,
+  pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)), pg_catalog.quote_ident(current_user),
   pg_catalog.pg_has_role(c.relowner, 'USAGE'),
   c.relreplident = 'f' or k.keys is not null,
   coalesce(k.keys, '{}'),
@@ -116,8 +119,8 @@ func (c *catalogue) readRelations(rows pgx.Rows) error {
 	for rows.Next() {
 		e := new(entry)
 		var kind, persistence, identity string
-		err := rows.Scan(&e.oid, &e.quoted, &kind, &persistence, &identity, &e.owned, &e.usable, &e.keys,
-			&e.children, &e.ancestors, &e.triggers)
+		err := rows.Scan(&e.oid, &e.quoted, &kind, &persistence, &identity, &e.owner, &e.role,
+			&e.owned, &e.usable, &e.keys, &e.children, &e.ancestors, &e.triggers)
 		if err != nil {
 			return err
 		}

@@ -83,11 +83,11 @@ func replicationError(err error, s server) error {
 	}
 	switch refused.Code {
 	case pgerrcode.InsufficientPrivilege:
-		return &refusal{"the role may not replicate", fmt.Sprintf("run ALTER ROLE %s REPLICATION; (on a managed service, grant its role for that)", s.role)}
+		return refuse("the role may not replicate", fmt.Sprintf("run ALTER ROLE %s REPLICATION; (on a managed service, grant its role for that)", s.role))
 	case pgerrcode.TooManyConnections:
-		return &refusal{"the server has no wal sender left", "raise max_wal_senders, or end a replication connection"}
+		return refuse("the server has no wal sender left", "raise max_wal_senders, or end a replication connection")
 	case pgerrcode.ConfigurationLimitExceeded:
-		return &refusal{"the server has no replication slot left", "raise max_replication_slots, or drop a slot that is not used (see pg_replication_slots)"}
+		return refuse("the server has no replication slot left", "raise max_replication_slots, or drop a slot that is not used (see pg_replication_slots)")
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package changes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -77,7 +78,7 @@ func (c *catalogue) coverages(wanted map[uint32][]int16, covers map[uint32]*cove
 		e := c.relations[oid]
 		coverage, reason := c.coverage(e, covers, why)
 		if reason != nil {
-			uncovered = append(uncovered, Uncovered{Oid: oid, Name: e.quoted, Reason: reason.reason, Fix: reason.fix})
+			uncovered = append(uncovered, Uncovered{Oid: oid, Name: e.quoted, Reason: reason.reason, Fix: reason.fix, Soon: reason.soon})
 			continue
 		}
 		covered[oid] = coverage
@@ -92,6 +93,7 @@ func (c *catalogue) coverages(wanted map[uint32][]int16, covers map[uint32]*cove
 			uncovered = append(uncovered, Uncovered{Oid: oid, Name: fmt.Sprintf("relation %d", oid), Reason: "it is not there (any more)"})
 		}
 	}
+	slices.SortStableFunc(uncovered, func(a, b Uncovered) int { return cmp.Compare(a.Oid, b.Oid) })
 	return covered, uncovered
 }
 

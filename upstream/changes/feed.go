@@ -175,7 +175,10 @@ func (f *Feed) advance(position uint64) {
 type refusal struct {
 	reason string
 	fix    string // what to do, with the exact SQL where there is one
+	soon   bool   // of a relation: it passes by itself
 }
+
+func refuse(reason, fix string) *refusal { return &refusal{reason: reason, fix: fix} }
 
 // Error returns the reason and the fix.
 func (r *refusal) Error() string { return r.reason + "; " + r.fix }

@@ -136,7 +136,7 @@ func (w *follower) unfollowable(e *entry) *refusal {
 		return r
 	}
 	if !e.triggers {
-		return &refusal{"table " + e.quoted + " has no triggers that notify", "install them with `forebay changes install`"}
+		return refuse("table "+e.quoted+" has no triggers that notify", "install them with `forebay changes install`")
 	}
 	return nil
 }
@@ -358,9 +358,9 @@ func (w *follower) why(e *entry) *refusal {
 		return r
 	}
 	if err := w.failed[e.oid]; err != nil {
-		return &refusal{"table " + e.quoted + " could not be published: " + err.Error(), "it is tried again every second"}
+		return &refusal{reason: "table " + e.quoted + " could not be published: " + err.Error(), fix: "it is tried again every second", soon: true}
 	}
-	return &refusal{"table " + e.quoted + " is being published", "wait a second"}
+	return &refusal{reason: "table " + e.quoted + " is being published", fix: "wait a second", soon: true}
 }
 
 // logged reports whether it is a table, whose changes are in the write-ahead log if anywhere.

@@ -41,6 +41,9 @@ func TestWhatPublishingWouldHarmIsNotPublished(t *testing.T) {
 			t.Errorf("%s: reason %q, fix %q; want one with %q", name, u.Reason, u.Fix, fix)
 		}
 	}
+	if p.Uncovered(w.oid("keyless")) == "" || p.Uncovered(w.oid("plain")) != "" {
+		t.Error("takes what lasts for what passes, or the other way round")
+	}
 	if got := w.text(`select string_agg(tablename, ',') from pg_publication_tables`); got != "plain" {
 		t.Errorf("published %s; want plain alone", got)
 	}
@@ -128,6 +131,9 @@ func TestATableThatIsLockedIsPublishedLater(t *testing.T) {
 		u := p.Status().Uncovered
 		return len(u) == 1 && u[0].Oid == clients && strings.Contains(u[0].Reason, "lock timeout")
 	})
+	if p.Uncovered(clients) != "" {
+		t.Error("takes it for lasting")
+	}
 	locker.exec(`rollback`)
 	p.covered(clients)
 }
@@ -154,7 +160,7 @@ func TestWhatIsMissingIsSaidWithItsFix(t *testing.T) {
 	said(`ALTER ROLE ` + role + ` REPLICATION`)
 	w.exec(`alter role ` + role + ` replication`)
 	p.live()
-	if u := p.uncovered(w.oid("t")); !strings.Contains(u.Reason, "belongs to a role") {
+	if u := p.uncovered(w.oid("t")); !strings.Contains(u.Reason, "belongs to postgres") {
 		t.Errorf("reason %q; want that the table is not ours", u.Reason)
 	}
 	w.exec(`alter table t owner to ` + role)

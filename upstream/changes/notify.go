@@ -35,14 +35,14 @@ type listening struct {
 func (s *server) refusesTriggers(conn *pgconn.PgConn) error {
 	switch {
 	case s.recovery:
-		return &refusal{"the server is a standby", "give the URL of the primary"}
+		return refuse("the server is a standby", "give the URL of the primary")
 	case conn.PID() != s.backend:
-		return &refusal{"a connection pooler stands before the server", "give the URL of the server itself for changes"}
+		return refuse("a connection pooler stands before the server", "give the URL of the server itself for changes")
 	case s.prepared > 0:
-		return &refusal{
+		return refuse(
 			"max_prepared_transactions is not 0, and PREPARE TRANSACTION fails in a transaction that notifies",
 			"run ALTER SYSTEM SET max_prepared_transactions = 0; and restart Postgres, or set postgres.changes to wal",
-		}
+		)
 	}
 	return nil
 }
@@ -103,11 +103,11 @@ func (l *listening) begin(ctx context.Context, s server) error {
 		return err
 	}
 	epoch := fmt.Sprintf("postgres %s/%s/%d/%s channel %s", id.System, id.Timeline, id.Database, id.Started, l.own)
+	f.face.lose("the first heartbeat has not come round yet")
 	f.log.NewEpoch(epoch)
 	f.metrics.epochs.Inc()
 	f.arrivals.reset(true)
 	f.face.note(func(r *report) { r.epoch, r.server, r.known = epoch, id, true })
-	f.face.lose("the first heartbeat has not come round yet")
 	f.face.tell(func(state *cache.Feed) { state.Exported = exported })
 	l.follower.running = true
 	return l.follower.poll(ctx)

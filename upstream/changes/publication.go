@@ -76,7 +76,7 @@ func claim(ctx context.Context, conn *pgx.Conn, name string) (*publication, erro
 			return nil, err
 		}
 	}
-	return nil, &refusal{fmt.Sprintf("all %d names of publications that begin with %q are taken", maxPublications, name), "stop other instances, or run `forebay changes uninstall`"}
+	return nil, refuse(fmt.Sprintf("all %d names of publications that begin with %q are taken", maxPublications, name), "stop other instances, or run `forebay changes uninstall`")
 }
 
 func numbered(name string, i int) string {

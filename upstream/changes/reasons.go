@@ -13,27 +13,27 @@ func (e *entry) unpublishable() *refusal {
 	}
 	switch {
 	case !e.owned:
-		return &refusal{
-			fmt.Sprintf("table %s belongs to a role that forebay's is no member of, so forebay may not publish it", e.quoted),
-			fmt.Sprintf("run SELECT pg_catalog.format('GRANT %%I TO %%I', relowner::pg_catalog.regrole, current_user) FROM pg_catalog.pg_class WHERE oid = '%s'::pg_catalog.regclass; and what it prints", e.quoted),
-		}
+		return refuse(
+			fmt.Sprintf("table %s belongs to %s, of which forebay's role is no member, so forebay may not publish it", e.quoted, e.owner),
+			fmt.Sprintf("run GRANT %s TO %s;", e.owner, e.role),
+		)
 	case e.usable:
 		return nil
 	case e.identity == 'n':
-		return &refusal{
+		return refuse(
 			fmt.Sprintf("table %s has REPLICA IDENTITY NOTHING, and publishing it would make its UPDATEs and DELETEs fail", e.quoted),
 			fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY DEFAULT; if it has a primary key, or FULL", e.quoted),
-		}
+		)
 	case e.identity == 'i':
-		return &refusal{
+		return refuse(
 			fmt.Sprintf("table %s has lost the index of its replica identity, and publishing it would make its UPDATEs and DELETEs fail", e.quoted),
 			fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY DEFAULT; if it has a primary key, or FULL", e.quoted),
-		}
+		)
 	}
-	return &refusal{
+	return refuse(
 		fmt.Sprintf("table %s has no primary key, and publishing it would make its UPDATEs and DELETEs fail", e.quoted),
 		fmt.Sprintf("add a primary key, or run ALTER TABLE %s REPLICA IDENTITY FULL;", e.quoted),
-	}
+	)
 }
 
 // unheard returns why nothing can tell of the relation's changes; nil if something can.
@@ -41,28 +41,28 @@ func (e *entry) unheard() *refusal {
 	const ttl = "responses that read it are bounded by their ttl"
 	switch {
 	case e.oid < firstUserOid:
-		return &refusal{fmt.Sprintf("%s is of the server's own catalogue", e.quoted), ttl}
+		return refuse(fmt.Sprintf("%s is of the server's own catalogue", e.quoted), ttl)
 	case strings.IndexByte("rpvmfS", e.kind) < 0:
-		return &refusal{fmt.Sprintf("%s is no table", e.quoted), ttl}
+		return refuse(fmt.Sprintf("%s is no table", e.quoted), ttl)
 	case e.kind == 'f':
-		return &refusal{fmt.Sprintf("foreign table %s changes on another server", e.quoted), ttl}
+		return refuse(fmt.Sprintf("foreign table %s changes on another server", e.quoted), ttl)
 	case e.kind == 'S':
-		return &refusal{fmt.Sprintf("sequence %s changes outside of transactions", e.quoted), ttl}
+		return refuse(fmt.Sprintf("sequence %s changes outside of transactions", e.quoted), ttl)
 	case e.persistence == 't':
-		return &refusal{fmt.Sprintf("%s is temporary", e.quoted), ttl}
+		return refuse(fmt.Sprintf("%s is temporary", e.quoted), ttl)
 	case e.persistence == 'u':
-		return &refusal{
+		return refuse(
 			fmt.Sprintf("unlogged table %s leaves no trace in the write-ahead log", e.quoted),
 			fmt.Sprintf("run ALTER TABLE %s SET LOGGED; or leave its responses to their ttl", e.quoted),
-		}
+		)
 	}
 	return nil
 }
 
 // refreshed returns why a materialized view cannot be followed.
 func (e *entry) refreshed() *refusal {
-	return &refusal{
+	return refuse(
 		fmt.Sprintf("materialized view %s changes with its REFRESH, which the write-ahead log does not tell of", e.quoted),
 		"install the event triggers with `forebay changes install --ddl`, or leave its responses to their ttl",
-	}
+	)
 }

@@ -109,15 +109,15 @@ func simple(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, e
 func (s *server) refuses(conn *pgconn.PgConn) error {
 	switch {
 	case s.version < oldestVersion:
-		return &refusal{"the server is older than Postgres 14", "upgrade it, or set postgres.changes to notify"}
+		return refuse("the server is older than Postgres 14", "upgrade it, or set postgres.changes to notify")
 	case s.recovery:
-		return &refusal{"the server is a standby", "give the URL of the primary"}
+		return refuse("the server is a standby", "give the URL of the primary")
 	case conn.PID() != s.backend:
-		return &refusal{"a connection pooler stands before the server", "give the URL of the server itself for changes"}
+		return refuse("a connection pooler stands before the server", "give the URL of the server itself for changes")
 	case s.walLevel != "logical" && s.version < 190000: // from 19 on a slot switches it on
-		return &refusal{"wal_level is " + s.walLevel, "run ALTER SYSTEM SET wal_level = logical; and restart Postgres"}
+		return refuse("wal_level is "+s.walLevel, "run ALTER SYSTEM SET wal_level = logical; and restart Postgres")
 	case !s.mayCreate:
-		return &refusal{"the role may not create a publication", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s;", s.database, s.role)}
+		return refuse("the role may not create a publication", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s;", s.database, s.role))
 	}
 	return nil
 }

@@ -185,6 +185,8 @@ func (s *session) tellWhoWrites(ctx context.Context) {
 func (s *session) begin(ctx context.Context, from start) error {
 	f, id := s.feed, s.server.Identity
 	epoch := fmt.Sprintf("postgres %s/%s/%d/%s publication %s slot %s", id.System, id.Timeline, id.Database, id.Started, s.follower.pub.name, from.slot)
+	// First the mode: from here on nobody else begins epochs, which drop marks.
+	f.face.lose("the first heartbeat has not come round yet")
 	f.log.NewEpoch(epoch)
 	f.metrics.epochs.Inc()
 	f.arrivals.reset(true)
@@ -194,7 +196,6 @@ func (s *session) begin(ctx context.Context, from start) error {
 		r.epoch, r.slot, r.server, r.known = epoch, from.slot, id, true
 		r.asyncCommit = s.server.synchronous == "off"
 	})
-	f.face.lose("the first heartbeat has not come round yet")
 	f.face.tell(func(state *cache.Feed) { state.Exported = from.exported })
 	if err := s.follower.begin(ctx, f.log.Position(), uint64(from.lsn)); err != nil {
 		return err

@@ -1,7 +1,9 @@
 package changes
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"forebay/cache"
@@ -18,11 +20,11 @@ type Status struct {
 	Epoch       string
 	Publication string
 	Slot        string
-	Server      Identity // zero while there is no session
-	Covered     int      // relations whose changes arrive
-	Uncovered   []Uncovered
-	EventDDL    bool // the event triggers bring DDL within its transaction; else the catalogue poll finds it
-	AsyncCommit bool // synchronous_commit is off by default: changes arrive when the server writes its log
+	Server      Identity    // zero while there is no session
+	Covered     int         // relations whose changes arrive
+	Uncovered   []Uncovered // by oid; not to be written
+	EventDDL    bool        // the event triggers bring DDL within its transaction; else the catalogue poll finds it
+	AsyncCommit bool        // synchronous_commit is off by default: changes arrive when the server writes its log
 	Commits     uint64
 	Rows        uint64
 	Epochs      uint64
@@ -35,6 +37,7 @@ type Uncovered struct {
 	Oid    uint32
 	Name   string
 	Rows   bool   // its changes do arrive, but its rows are not told apart as wanted
+	Soon   bool   // it will be covered by itself: it is being published, or is tried again
 	Reason string // for people
 	Fix    string // what to do, with the exact SQL where there is one; may be empty
 }
@@ -52,6 +55,21 @@ func (f *Feed) Status() Status {
 		Commits: f.metrics.commits.Get(), Rows: f.metrics.rows.Get(), Epochs: f.metrics.epochs.Get(),
 		Collapsed: f.metrics.collapsed.Get(), Probes: f.metrics.probes.Get(),
 	}
+}
+
+// Uncovered returns why the changes to a relation that is watched will not arrive until somebody does
+// something about it, and "" if they arrive or will by themselves.
+func (f *Feed) Uncovered(oid uint32) string {
+	f.face.mu.Lock()
+	list := f.face.report.uncovered
+	f.face.mu.Unlock()
+	at, found := slices.BinarySearchFunc(list, oid, func(u Uncovered, oid uint32) int { return cmp.Compare(u.Oid, oid) })
+	for ; found && at < len(list) && list[at].Oid == oid; at++ {
+		if !list[at].Rows && !list[at].Soon {
+			return list[at].Reason
+		}
+	}
+	return ""
 }
 
 // Identity returns which server, and which start of it, the session follows. False: there is no session.
