@@ -290,7 +290,9 @@ return redis.call('XADD', KEYS[1], '*', 'i', f.i, 'p', last[1], 'b', f.b)
 func tick(t *testing.T, c *goredis.Client) {
 	t.Helper()
 	first := c.Time(t.Context()).Val().UnixMilli()
-	eventually(t, func() (bool, string) { return c.Time(t.Context()).Val().UnixMilli() > first, "the server's clock stands still" })
+	eventually(t, func() (bool, string) {
+		return c.Time(t.Context()).Val().UnixMilli() > first, "the server's clock stands still"
+	})
 }
 
 func TestAnOldCopyThatGoesOnIsNotBelieved(t *testing.T) {

@@ -123,14 +123,15 @@ func (s *Store) Run(ctx context.Context) error {
 // judges by the shared log what other instances wrote; what this one wrote is tied to its log as it was.
 // Errors: ErrUnknown, gobreaker.ErrOpenState, and what Redis or the time budget says.
 func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, error) {
-	if !s.recent() {
+	now := s.clock.Now()
+	if now >= cache.Instant(s.known.Load()) {
 		s.metrics.getsUnknown.Inc()
 		return nil, ErrUnknown
 	}
 	asked := s.log.Position() // before Redis is asked: a purge from now on outdates what it answers
 	var b []byte
 	err := s.guarded(ctx, func(ctx context.Context) (err error) {
-		b, err = s.gets.get(ctx, s.redisKey(key))
+		b, err = s.gets.get(ctx, s.redisKey(key), now)
 		return err
 	})
 	switch {
