@@ -21,10 +21,10 @@ func (w *world) begin() {
 	w.db.flushTo(w.db.lsn)
 	w.session, w.noticed, w.recovered, w.delivered = true, false, false, w.db.lsn
 	w.beats = nil
-	for _, tx := range w.db.procs { // what was told of them is forgotten, and the stream will bring them
-		tx.applied = false
+	for _, tx := range w.db.procs {
+		tx.applied = false // what was told of it is forgotten
 		for i := range tx.writes {
-			tx.writes[i].applied = false
+			tx.writes[i].applied = tx.lsn != 0 // was before the stream, or will come with it
 		}
 	}
 	exported := w.db.exported()
