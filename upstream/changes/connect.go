@@ -35,7 +35,9 @@ func (f *Feed) connect(ctx context.Context) (*pgx.Conn, error) {
 	for name, value := range settings(f.cfg.ApplicationName) {
 		c.RuntimeParams[name] = value
 	}
-	c.RuntimeParams["lock_timeout"] = "1s" // nobody waits for long behind an ALTER PUBLICATION that waits
+	// Nobody waits for long behind an ALTER PUBLICATION that waits. It is less than deadlock_timeout, after
+	// which the server would cancel an autovacuum that is waited for.
+	c.RuntimeParams["lock_timeout"] = "500ms"
 	c.RuntimeParams["statement_timeout"] = "10s"
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.ConnectTimeout)
 	defer cancel()

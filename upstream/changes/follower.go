@@ -14,6 +14,11 @@ import (
 	"forebay/cache"
 )
 
+const (
+	firstPause = time.Second // before a table that somebody holds is tried again
+	lastPause  = 30 * time.Second
+)
+
 // errRepublish : the publication has to be altered, and the server is one whose running stream would lose
 // changes by that.
 var errRepublish = errors.New("the tables have changed, and this server's version needs a new slot for that")
@@ -44,12 +49,12 @@ type follower struct {
 	running  bool // the slot is there: what is published from now on may miss what its writers did before
 	expected published
 	covers   map[uint32]*cover
-	failed   map[uint32]error // tables that could not be published
+	failed   map[uint32]failure // tables whose turn in the publication it was, and somebody held them
 }
 
 func newFollower(f *Feed, s server, pub *publication, a *applying, latest func() *beat) *follower {
 	a.now.Store(&attribution{relations: map[uint32]*relation{}})
-	w := &follower{feed: f, server: s, pub: pub, applying: a, latest: latest, covers: make(map[uint32]*cover)}
+	w := &follower{feed: f, server: s, pub: pub, applying: a, latest: latest, covers: make(map[uint32]*cover), failed: make(map[uint32]failure)}
 	if pub != nil {
 		w.conn = pub.conn
 	}
@@ -258,21 +263,8 @@ func (w *follower) publish(ctx context.Context, c *catalogue, now published) (pu
 		w.expected = now
 		return now, nil
 	}
-	in, out := make(map[uint32]string), make(map[uint32]string)
-	for oid, t := range now.tables {
-		e := c.relations[oid]
-		if e == nil || !e.logged() || e.unpublishable() != nil || t.partial {
-			out[oid] = t.name
-		}
-	}
-	for oid, e := range c.relations {
-		_, published := now.tables[oid]
-		if e.logged() && e.unpublishable() == nil && (!published || out[oid] != "") {
-			in[oid] = e.quoted
-		}
-	}
+	out, in := w.difference(c, now)
 	if len(in) == 0 && len(out) == 0 && now.whole {
-		w.failed = nil
 		return now, nil
 	}
 	if w.running && !w.server.altersSafely() && (len(in) > 0 || !now.whole) {
@@ -283,9 +275,15 @@ func (w *follower) publish(ctx context.Context, c *catalogue, now published) (pu
 			return now, err
 		}
 	}
-	var err error
-	if w.failed, err = w.pub.alter(ctx, out, in); err != nil {
+	failed, err := w.pub.alter(ctx, out, in)
+	if err != nil {
 		return now, err
+	}
+	for oid, err := range failed {
+		w.failed[oid] = w.failed[oid].again(err)
+		if e := c.relations[oid]; out[oid] != "" && e != nil && !e.usable {
+			return now, w.pub.release(ctx)
+		}
 	}
 	next, err := w.pub.read(ctx)
 	if err != nil {
@@ -300,6 +298,49 @@ func (w *follower) publish(ctx context.Context, c *catalogue, now published) (pu
 		w.expected.tables[oid] = next.tables[oid]
 	}
 	return next, nil
+}
+
+// difference returns the tables to take out of the publication and to put in, with their names. What failed
+// lately has time; not so what fails its owner's writes.
+func (w *follower) difference(c *catalogue, now published) (out, in map[uint32]string) {
+	out, in = make(map[uint32]string), make(map[uint32]string)
+	for oid, t := range now.tables {
+		e := c.relations[oid]
+		if e == nil || !e.logged() || e.unpublishable() != nil || t.partial {
+			out[oid] = t.name
+		}
+	}
+	for oid, e := range c.relations {
+		_, published := now.tables[oid]
+		if e.logged() && e.unpublishable() == nil && (!published || out[oid] != "") {
+			in[oid] = e.quoted
+		}
+	}
+	moment := time.Now()
+	for oid, f := range w.failed {
+		e := c.relations[oid]
+		switch {
+		case out[oid] == "" && in[oid] == "":
+			delete(w.failed, oid) // it is as it should be
+		case moment.Before(f.until) && (e == nil || e.usable):
+			delete(out, oid)
+			delete(in, oid)
+		}
+	}
+	return out, in
+}
+
+// failure is a table that could not be taken out or put in. A value.
+type failure struct {
+	err   error
+	pause time.Duration
+	until time.Time // when it is tried again
+}
+
+// again returns the failure after one more try.
+func (f failure) again(err error) failure {
+	pause := min(max(2*f.pause, firstPause), lastPause)
+	return failure{err: err, pause: pause, until: time.Now().Add(pause)}
 }
 
 // cover begins to promise what is published, or attributed in another way, since the last poll.
@@ -357,8 +398,8 @@ func (w *follower) why(e *entry) *refusal {
 	if r := w.unfollowable(e); r != nil {
 		return r
 	}
-	if err := w.failed[e.oid]; err != nil {
-		return &refusal{reason: "table " + e.quoted + " could not be published: " + err.Error(), fix: "it is tried again every second", soon: true}
+	if f, failed := w.failed[e.oid]; failed {
+		return &refusal{reason: "table " + e.quoted + " could not be published: " + f.err.Error(), fix: "it is tried again by itself", soon: true}
 	}
 	return &refusal{reason: "table " + e.quoted + " is being published", fix: "wait a second", soon: true}
 }

@@ -138,6 +138,27 @@ func TestATableThatIsLockedIsPublishedLater(t *testing.T) {
 	p.covered(clients)
 }
 
+// VACUUM holds a table against ALTER PUBLICATION, and not against its owner's writes.
+func TestATableThatCannotBeTakenOutIsReleasedAllTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, clientsTable)
+	clients, other := w.oid("clients"), w.oid("other")
+	p := newTap(t, Config{URL: rules.Secret(w.url), Poll: 2 * time.Second})
+	p.Watch(map[uint32][]int16{clients: nil, other: nil})
+	p.run()
+	p.covered(clients)
+	vacuum := w.another()
+	w.exec(`alter table clients drop constraint clients_pkey`)
+	vacuum.exec(`begin; lock table clients in share update exclusive mode`)
+	p.uncovered(clients)
+	p.eventually("the owner writes", func() bool {
+		_, err := w.PgConn().Exec(t.Context(), `update clients set name = 'x' where id = 1`).ReadAll()
+		return err == nil
+	})
+	p.covered(other)
+	vacuum.exec(`rollback`)
+}
+
 func TestWhatIsMissingIsSaidWithItsFix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `create table t (id int primary key)`)

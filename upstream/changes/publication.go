@@ -168,7 +168,7 @@ func (p *publication) read(ctx context.Context) (published, error) {
 }
 
 // alter takes tables out and in, by their names. It returns the error of each table that it could not
-// change; those are tried again with the next poll.
+// change; those are tried again.
 func (p *publication) alter(ctx context.Context, out, in map[uint32]string) (failed map[uint32]error, err error) {
 	failed = make(map[uint32]error)
 	for _, step := range []struct {
@@ -226,6 +226,17 @@ const leftoversQuery = `select p.pubname from pg_catalog.pg_publication p
 where pg_catalog.obj_description(p.oid, 'pg_publication') = $1 and pg_catalog.pg_has_role(p.pubowner, 'USAGE')
   and p.pubname <> $2`
 
+// errReleased : the publication was dropped, for the sake of a table that could not be taken out of it.
+var errReleased = errors.New("a table that its owner could not write any more had to be released with the whole publication")
+
+// release drops the publication, which waits for nobody who holds a table. It always returns an error.
+func (p *publication) release(ctx context.Context) error {
+	if err := run(ctx, p.conn, "drop publication "+p.quoted); err != nil {
+		return fmt.Errorf("drop publication %q: %w", p.name, err)
+	}
+	return errReleased
+}
+
 // removeUnclaimed drops publications of forebay's own that no instance holds, but that of the name, which
 // this connection may hold itself.
 func removeUnclaimed(ctx context.Context, conn *pgx.Conn, but string) error {
@@ -258,7 +269,10 @@ func removeUnclaimed(ctx context.Context, conn *pgx.Conn, but string) error {
 // too.
 func dropPublication(ctx context.Context, conn *pgx.Conn, name string) error {
 	quoted := pgx.Identifier{name}.Sanitize()
-	_, err := conn.Exec(ctx, `select pg_catalog.pg_advisory_lock($1::int4, pg_catalog.hashtext($2::text))`, lockClass, name)
+	err := run(ctx, conn, "set lock_timeout = '1500ms'")
+	if err == nil {
+		_, err = conn.Exec(ctx, `select pg_catalog.pg_advisory_lock($1::int4, pg_catalog.hashtext($2::text))`, lockClass, name)
+	}
 	if err != nil {
 		return fmt.Errorf("lock publication name %q: %w", name, err)
 	}
