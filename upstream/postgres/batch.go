@@ -28,6 +28,7 @@ func (d *Database) WriteBatch(ctx context.Context, call Call) (Written, error) {
 		d.observeFailure(k, b != nil, err)
 		return Written{}, err
 	}
+	b.await(ctx)
 	return b.written, nil
 }
 

@@ -10,18 +10,23 @@
 //
 // # What a fill asks
 //
-// The snapshot is taken in the same implicit transaction as the statement and just before it, never
-// after: it may be older than what the body read, never newer. Under READ COMMITTED each statement of a
-// pipeline has a snapshot of its own, so a rule of several statements runs REPEATABLE READ, for them to
-// agree. Connections are read-only by session setting; a write says READ WRITE.
+// The snapshot is taken in the same implicit transaction as the statement and just before it, or a moment
+// before by another fill (taken.go), never after: it may be older than what the body read, never newer.
+// Under READ COMMITTED each statement of a pipeline has a snapshot of its own, so a rule of several
+// statements runs REPEATABLE READ, for them to agree. Connections are read-only by session setting; a write
+// says READ WRITE.
 //
 // # What a fill depends on
 //
 // Found, not guessed: the relations that the transaction locked and, for functions that may have let go
 // of their locks, those that it scanned (discovery.go). A statement of SQL alone locks everything in
 // every branch, so it is looked at once per catalogue state and every ten seconds. One that reaches a
-// function is looked at on every fill (classify.go tells which). What cannot be found is declared by the
+// function is looked at on every fill (reach.go tells which). What cannot be found is declared by the
 // rule or leaves the rule on its TTL, with the reason.
+//
+// Of a table that every mention of limits to column = @parameter, the rows with that value alone matter
+// (plan.go reads that off a plan, rows.go makes dependencies of it). Only what the feed tells apart so is
+// depended on so; else it is the table.
 //
 // # How a write outdates
 //
@@ -33,6 +38,15 @@
 //
 // A connection that breaks while COMMIT is on its way leaves the first mark: only a snapshot can show
 // that the transaction has ended, however it did.
+//
+// Tables whose changes a feed brings are not marked so: the write waits for its own transaction to come in,
+// which names the rows, and marks the tables if that takes too long.
+//
+// # What the feed is told
+//
+// Survey plans every rule's statements without running them, so that the feed can follow their tables
+// before the first fill; what fills find later is added (follow.go). A fill is stored only if the log
+// admits it: if what its snapshot did not see has been or will be heard of.
 //
 // # Behind a transaction pooler
 //

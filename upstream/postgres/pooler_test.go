@@ -31,6 +31,12 @@ func TestBehindATransactionPooler(t *testing.T) {
   query: select current_setting('transaction_read_only') || current_setting('statement_timeout') as v
   rows: value
 `, func(c *postgres.Config) { c.PreparedStatements = false })
+	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+		t.Error(err)
+	}
+	if got := s.Classification(s.call(t, "GET /clients/1", "").Rule); strings.Join(got.Rows, " ") != "clients[id]" {
+		t.Errorf("by id is judged %+v", got)
+	}
 	var work sync.WaitGroup
 	for n := range 4 {
 		work.Go(func() { s.useAsBefore(t, 100*(n+1)) })

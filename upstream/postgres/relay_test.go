@@ -11,7 +11,7 @@ import (
 // relay stands between a Database and its server and breaks what passes, as networks do.
 type relay struct {
 	listener net.Listener
-	target   string
+	target   string // guarded by mu where a test leads elsewhere
 	url      string
 	deaf     atomic.Bool  // what the server says is lost
 	turns    atomic.Int64 // how often a client spoke after the server had
@@ -53,7 +53,7 @@ func (r *relay) serve() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", r.target)
+		server, err := net.Dial("tcp", r.leads())
 		if err != nil || !r.add(client, server) {
 			_ = client.Close()
 			continue
@@ -67,6 +67,19 @@ func (r *relay) serve() {
 		})
 		go r.pass(client, server, func() bool { spoke.Store(true); return !r.deaf.Load() })
 	}
+}
+
+func (r *relay) leads() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.target
+}
+
+// lead has new connections go to another server; those that are there stay.
+func (r *relay) lead(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
 }
 
 func (r *relay) add(client, server net.Conn) bool {

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -138,4 +140,70 @@ func crash(t testing.TB, s *site) {
 		t.Fatal(err)
 	}
 	eventually(t, "the server has taken notice", func() bool { return conn.Ping(t.Context()) != nil })
+}
+
+// New connections lead to another server, as after a failover, while old ones are still there: what the old
+// ones read is of another history, and may not be stored beside what is compared with the new one.
+func TestSessionsOnTheOldServerStoreNothing(t *testing.T) {
+	t.Parallel()
+	const routes = `
+- route: GET /where
+  ttl: 60s
+  query: select name from place, pg_sleep(0.1)
+  rows: value
+- route: GET /warm
+  query: select pg_sleep(0.1)::text
+  rows: value
+`
+	r := newRelay(t, newDatabase(t, server, "create table place (name text); insert into place values ('old')"))
+	other := newServer(t, "fsync = off")
+	u, err := url.Parse(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	execOn(t, other.URL("postgres"), "create database "+name)
+	execOn(t, other.URL(name), "create table place (name text); insert into place values ('new')")
+	s := newSiteOn(t, r.url, routes, func(c *postgres.Config) { c.MaxConnections = 2 })
+	both := func() (fills [2]cache.Fill) {
+		var work sync.WaitGroup
+		for i := range fills {
+			work.Go(func() { fills[i] = s.fill(t, "GET /where") })
+		}
+		work.Wait()
+		return fills
+	}
+	both()
+	standing := s.stand(both()[0])
+	if standing.Check() != cache.Current {
+		t.Fatal("not current on the old server")
+	}
+	r.lead(other.Address())
+	old := connect(t, strings.Replace(s.url, u.Host, serverAddress(t), 1))
+	one(t, old, "select pg_terminate_backend((select min(pid) from pg_stat_activity where datname = current_database() and application_name = 'forebay'))")
+	seen := make(map[string]bool)
+	eventually(t, "everybody is on the new server", func() bool {
+		fills := both()
+		for _, f := range fills {
+			body := string(f.Response.Body)
+			seen[body+" "+string(f.Refused)] = true
+			if body == `"old"` && f.Refused == cache.Storable && s.stand(f).Check() == cache.Current && standing.Check() == cache.Outdated {
+				t.Fatalf("a response of the old server may be stored in the epoch of the new: %v", seen)
+			}
+		}
+		return string(fills[0].Response.Body)+string(fills[1].Response.Body) == `"new""new"` && fills[0].Refused+fills[1].Refused == cache.Storable
+	})
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was stored on the old server is %s; seen %v", got, seen)
+	}
+}
+
+// serverAddress is where the tests' server listens.
+func serverAddress(t testing.TB) string {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
 }

@@ -62,6 +62,7 @@ func (d *Database) Write(ctx context.Context, call Call) (Written, error) {
 		d.observeFailure(k, w != nil, err)
 		return Written{}, err
 	}
+	w.await(ctx)
 	return w.written, nil
 }
 
@@ -82,6 +83,7 @@ type writing struct {
 	scratch *scratch
 	took    []time.Duration
 	oids    []uint32 // what it has locked for writing
+	awaited []uint32 // of them: those whose change a feed brings
 	change  cache.Change
 	beyond  []cache.Dependency // sequences and foreign tables
 	tables  []string
@@ -217,7 +219,7 @@ func (w *writing) receiveWritten(r *round) error {
 	return nil
 }
 
-// commit commits, and has the change marked before it returns.
+// commit commits, and has the change marked but for what await is left to wait for.
 //
 // What no feed brings is marked before the COMMIT goes out, too, because that may take effect although its
 // answer never comes: then only snapshots can show that it did, or that the transaction has ended without.
@@ -235,9 +237,7 @@ func (w *writing) commit(ctx context.Context) error {
 	case err == nil:
 		w.change.Visible = true
 		w.mark(rest)
-		if len(followed) > 0 && !w.came(ctx) {
-			w.mark(followed)
-		}
+		w.awaited = followed
 	case classOf(err) == OutcomeUnknown:
 		w.d.metrics.unknown.Inc()
 		w.mark(w.oids)
@@ -293,15 +293,18 @@ func (w *writing) split() (followed, rest []uint32) {
 // ownWait is how long a write waits for its own change to come in before it marks what it had locked.
 const ownWait = 50 * time.Millisecond
 
-// came waits for the change to come in, also for a caller who has left.
-func (w *writing) came(ctx context.Context) bool {
+// await waits for what the feed brings of the change, also for a caller who has left; what does not come in
+// time is marked. Called when the connection has been given back: nothing of the database is needed for it.
+func (w *writing) await(ctx context.Context) {
+	if len(w.awaited) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownWait)
 	defer cancel()
-	came := w.d.following.feed.Wait(ctx, w.change.Xid)
-	if !came {
+	if !w.d.following.feed.Wait(ctx, w.change.Xid) {
 		w.d.metrics.late.Inc()
+		w.mark(w.awaited)
 	}
-	return came
 }
 
 // sendCommit sends COMMIT and waits for its answer, also for a caller who has left.
