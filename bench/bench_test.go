@@ -24,7 +24,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 	}
 	r, err := bench.Run(t.Context(), bench.Config{
 		Binary: binary, Version: "test", Command: "forebay bench", Clients: 1000, Seed: 1, Quick: true, Limit: 4 * time.Minute,
-		Parts: []bench.Part{bench.Scenarios, bench.Failures, bench.Peers, bench.Scale}, Progress: io.Discard,
+		Parts: []bench.Part{bench.Scenarios, bench.Paths, bench.Failures, bench.Peers, bench.Scale}, Progress: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +42,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 		"dashboard.w1.less", "batch.w1.less", "sustained.w1.hits", "mixed.w1.hits", "mixed.w1.database_time_saved", "mixed.w1.database_calls_saved",
 		"pool.p99", "users.timeouts", "users.errors", "bounded.dashboard.p99", "fresh.p50", "fresh.p99", "stampede.statements", "stampede.errors",
 		"slow-clients.p99", "slow-clients.errors", "redis-down.errors", "redis-down.p99", "postgres-down.answered", "postgres-down.refused", "postgres-down.back",
+		"paths.row.cpu", "paths.list.throughput", "paths.dependants", "paths.export", "paths.redis.cpu",
 		"flood.rss", "peers.worst", "scale.stored", "scale.memory", "scale.rules", "scale.idle", "scale.start.1",
 	} {
 		if _, ok := figures[id]; !ok {

@@ -32,6 +32,11 @@ routes:
     params: {id: uuid}
     query: list.sql
     rows: many
+  - route: PUT /row/{id}
+    params: {id: uuid}
+    body: {notes: text}
+    query: write.sql
+    rows: one
   - route: GET /export
     kind: search
     timeout: 5m
@@ -48,6 +53,9 @@ where id >= @id::uuid
 order by id
 limit 50
 `
+
+// write changes a row that responses were made of.
+const write = "update clients set notes = @notes where id = @id::uuid returning id"
 
 // aggregated is the list as one value.
 const aggregated = "select coalesce(json_agg(listed), '[]')::text from (" + list + ") as listed"
@@ -86,7 +94,7 @@ func Run(ctx context.Context, s Settings, st *stage.Stage, binary string, ids []
 	p := &pair{settings: &s, section: section, table: report.Table{Title: "Rounds that take turns", Columns: []string{"", "answers / s", "directly", "ratio", "interval", "CPU µs", "directly", "ratio", "interval"}}}
 	forebay, err := stage.StartForebay(ctx, stage.Plan{
 		Binary: binary, Env: []string{"DATABASE_URL=" + st.URL(stage.After)},
-		Files: map[string]string{"forebay.yaml": configuration, "row.sql": string(row), "list.sql": list, "export.sql": export},
+		Files: map[string]string{"forebay.yaml": configuration, "row.sql": string(row), "list.sql": list, "export.sql": export, "write.sql": write},
 	})
 	if err != nil {
 		return section, err
@@ -98,6 +106,9 @@ func Run(ctx context.Context, s Settings, st *stage.Stage, binary string, ids []
 	}
 	defer direct.Stop()
 	if err := p.misses(ctx, forebay, direct, st, ids); err != nil {
+		return section, err
+	}
+	if err := p.dependants(ctx, forebay, ids); err != nil {
 		return section, err
 	}
 	if err := s.export(ctx, section, forebay, st); err != nil {
