@@ -35,8 +35,10 @@ type StoredResponse struct {
 	Directives Directives // of its Cache-Control, for responses of an HTTP upstream
 	Vary       []string   // lower-case names of the request fields it was selected by; of an index: those to key on
 	Kind       Kind
-	TTLOnly    bool      // changes do not concern it: other instances, and this one after a restart, may use it
-	Standing   *Standing // nil only before the response is stored
+	// Compressible says that the body is worth compressing for clients that ask for it; set before it is stored.
+	Compressible bool
+	TTLOnly      bool      // changes do not concern it: other instances, and this one after a restart, may use it
+	Standing     *Standing // nil only before the response is stored
 }
 
 // Kind tells what an entry is for.
@@ -152,7 +154,10 @@ func (r *StoredResponse) Encoding(coding string) *Encoding {
 // Size returns the bytes that the response occupies in memory, near enough to bound a store by them:
 // bodies, fields and the structures that hold them, without the key.
 func (r *StoredResponse) Size() int {
-	const structs = 352 + 176 // StoredResponse and Standing as the allocator rounds them up
+	const (
+		structs = 352 + 160 // StoredResponse and Standing as the allocator rounds them up
+		ofRow   = 88        // a row's node and its place among the others, which one response alone holds as a rule
+	)
 	n := structs + len(r.Body) + len(r.ContentType) + len(r.ETag) + len(r.Rule)
 	for _, f := range r.Header {
 		n += 48 + len(f.Name) + len(f.Value)
@@ -167,6 +172,9 @@ func (r *StoredResponse) Size() int {
 		n += 8*len(s.nodes) + 8*len(s.snapshot.Xip)
 		for _, d := range s.dependencies {
 			n += 16 + len(d)
+			if _, ok := d.rowOid(); ok {
+				n += ofRow
+			}
 		}
 	}
 	return n
