@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"forebay/cache"
@@ -32,9 +31,11 @@ func (p *Proxy) outdated(r *cache.StoredResponse) *cache.StoredResponse {
 // forebay notices that a rule is not judged rightly: by a table that nobody could see it read, or a function
 // that is not what it declares.
 func (p *Proxy) audit(x *exchange, r *cache.StoredResponse) {
-	n := x.route.rule.Audit
-	if n <= 0 || r.TTLOnly || x.route.rule.Freshness == rules.TTLOnly || rand.IntN(n) != 0 || p.timed(x.route.rule) {
+	if !x.audits(x.route) || r.TTLOnly || x.route.rule.Freshness == rules.TTLOnly || p.timed(x.route.rule) {
 		return
+	}
+	if p.log.Feed().Mode == cache.FeedOff {
+		return // nobody promises to have heard of a change
 	}
 	if p.audits.Add(1) > maxAudits {
 		p.audits.Add(-1)
@@ -96,12 +97,8 @@ func (p *Proxy) mismatch(c *call, r *cache.StoredResponse, again cache.Fill) {
 	p.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Rule(c.route.rule.Name)}})
 }
 
-// caughtUp waits until the log holds every change that anyone could see at the moment. Without a feed it
-// never does, and there is nothing to audit by.
+// caughtUp waits until the log holds every change that anyone could see at the moment.
 func (p *Proxy) caughtUp(ctx context.Context, moment cache.Instant) bool {
-	if f := p.log.Feed(); f.Mode == cache.FeedOff {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)

@@ -55,7 +55,7 @@ func (e *encoder) run(ctx context.Context) {
 
 // worthwhile reports whether the response is one that clients should be offered compressed.
 func (e *encoder) worthwhile(r *cache.StoredResponse) bool {
-	return e != nil && len(r.Body) >= e.min && r.Status == fasthttp.StatusOK && compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
+	return e != nil && len(r.Body) >= e.min && r.Status == fasthttp.StatusOK && r.Compressible
 }
 
 // ask has the response compressed for those who come later. It never blocks.

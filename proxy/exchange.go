@@ -8,6 +8,7 @@ import (
 
 	"forebay/cache"
 	"forebay/rules"
+	"forebay/upstream/origin"
 )
 
 // exchange is one request on its way. It is pooled: nothing of it may be kept after close. Not safe for
@@ -20,13 +21,15 @@ type exchange struct {
 	request rules.Request
 	input   rules.Input
 	key     []byte
+	judge   origin.Judge
 	scratch []byte
 
 	start    cache.Instant
-	deadline time.Duration         // of the whole request, from start
-	arrived  cache.Position        // the log's position: what an answer must have seen
-	format   int                   // of the query's forms; -1: the rule's own
-	source   time.Duration         // spent waiting for the source
+	deadline time.Duration  // of the whole request, from start
+	arrived  cache.Position // the log's position: what an answer must have seen
+	format   int            // of the query's forms; -1: the rule's own
+	source   time.Duration  // spent waiting for the source
+	auditing choice
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
 	outcome  Outcome
 }
@@ -42,6 +45,7 @@ func newExchange() *exchange {
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
 	x.format, x.source, x.outcome, x.replaces = -1, 0, Outcome{Result: Refused}, nil
+	x.auditing = undecided
 	x.key = x.key[:0]
 	h := &ctx.Request.Header
 	path, query := splitTarget(h.RequestURI())

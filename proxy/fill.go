@@ -74,6 +74,8 @@ func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse
 		p.metrics.sharedMiss.Inc()
 		return nil, false, ""
 	}
+	c.route.plain.adopt(r)
+	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
 	use, detail := p.judge(c.route.rule, r, p.clock.Now())
 	switch use {
 	case cache.Fresh:
@@ -107,7 +109,7 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 	if len(r.ETag) == 0 && r.Status == fasthttp.StatusOK {
 		r.ETag = entityTag(r.Body)
 	}
-	p.describe(r, rule)
+	p.describe(c, r)
 	if p.storeAnyway(rule, fill.Refused) {
 		fill.Refused = cache.Storable
 	}
@@ -199,15 +201,13 @@ func (p *Proxy) lifetimes(r *cache.StoredResponse, rule *rules.Rule) {
 
 // describe adds the fields by which caches downstream are told what forebay decided. A browser may keep
 // the response of a SQL rule but asks before each use, which costs a 304.
-func (p *Proxy) describe(r *cache.StoredResponse, rule *rules.Rule) {
+func (p *Proxy) describe(c *call, r *cache.StoredResponse) {
+	rule := c.route.rule
+	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
 	if rule.Upstream != "" || hasField(r.Header, fasthttp.HeaderCacheControl) {
 		return
 	}
-	control := "no-cache"
-	if len(rule.Identity) > 0 {
-		control = "private, no-cache"
-	}
-	r.Header = append(r.Header, cache.Field{Name: []byte(fasthttp.HeaderCacheControl), Value: []byte(control)})
+	r.Header = append(c.route.plain.fields, r.Header...)
 }
 
 // remember notes that responses of this key are not stored, so that requests for it stop waiting for

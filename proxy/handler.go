@@ -21,7 +21,21 @@ func (p *Proxy) Handle(ctx *fasthttp.RequestCtx) {
 	x.open(ctx, p.state.Load(), p.clock.Now())
 	x.arrived = p.log.Position()
 	defer p.done(x)
-	p.answer(x)
+	if x.isSound() && !p.again(x) {
+		p.answer(x)
+	}
+}
+
+// isSound refuses a request that two readers could take differently, and closes its connection: where the
+// next request would begin is unknown.
+func (x *exchange) isSound() bool {
+	what := x.judge.Ambiguous(&x.ctx.Request.Header)
+	if what == "" {
+		return true
+	}
+	x.refuse(problem.New(problem.Malformed, "The request's framing is ambiguous: "+what+"."))
+	x.ctx.SetConnectionClose()
+	return false
 }
 
 // done accounts for the request and gives its exchange back. A panic of the path is this request's 500
@@ -70,11 +84,16 @@ func (p *Proxy) answer(x *exchange) {
 		return
 	}
 	x.key = rule.AppendKey(x.key[:0], &x.request, &x.input)
+	if p.ahead(x) {
+		p.forward(x, ForwardStale)
+		return
+	}
 	stored, use, missed := p.lookup(x)
 	switch {
 	case missed == ForwardBypass:
 		p.bypass(x)
 	case use == cache.Fresh:
+		x.state.recall.remember(x)
 		p.serve(x, stored, Hit, x.outcome.Detail)
 		p.audit(x, stored)
 	case use == cache.Revalidatable:
@@ -94,11 +113,6 @@ func (p *Proxy) match(x *exchange) bool {
 	s := x.state
 	if n := len(x.ctx.Request.Header.RequestURI()); n > s.Config.Server.MaxURLLength {
 		x.refuse(problem.New(problem.URITooLong, fmt.Sprintf("The request target has %d bytes; at most %d are accepted.", n, s.Config.Server.MaxURLLength)))
-		return false
-	}
-	if what := origin.Ambiguous(&x.ctx.Request.Header); what != "" {
-		x.refuse(problem.New(problem.Malformed, "The request's framing is ambiguous: "+what+"."))
-		x.ctx.SetConnectionClose()
 		return false
 	}
 	if p.performance(x) || x.request.Method == fasthttp.MethodOptions && p.preflight(x) {

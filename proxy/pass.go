@@ -39,6 +39,7 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 	x.outcome.Status = x.ctx.Response.StatusCode()
 	if isUnsafe(x.request.Method) && x.outcome.Status >= 200 && x.outcome.Status < 400 {
 		p.invalidate(x)
+		p.stamp(x)
 	}
 	p.writeOutcome(x)
 }

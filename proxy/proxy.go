@@ -17,12 +17,14 @@ import (
 	"forebay/upstream/postgres"
 )
 
-// Deps are what a Proxy works with. All but Shared are needed.
+// Deps are what a Proxy works with. All but Shared, Feed and Secret are needed.
 type Deps struct {
 	Clock   cache.Clock
 	Log     *cache.ChangeLog
 	Memory  *memory.Store
-	Shared  SharedTier // nil: memory alone
+	Shared  SharedTier   // nil: memory alone
+	Feed    FeedPosition // nil: no changes are followed
+	Secret  rules.Secret // that tokens are signed by; empty: one of this process's own
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 }
@@ -43,8 +45,11 @@ type Proxy struct {
 	log     *cache.ChangeLog
 	memory  *memory.Store
 	shared  SharedTier
+	feed    FeedPosition
 	logger  *slog.Logger
 	metrics *proxyMetrics
+
+	commitKey []byte
 
 	state       atomic.Pointer[state]
 	bypassAll   atomic.Bool  // the kill switch
@@ -68,25 +73,29 @@ type state struct {
 	Generation
 	routes  []*route // by rules.Rule.Index
 	encoder *encoder // nil: nothing is compressed
+	recall  *recall
 	ended   context.CancelFunc
 }
 
 // route is a rule with what requests to it need at hand.
 type route struct {
-	rule    *rules.Rule
-	origin  *origin.Origin // of an upstream rule
-	cors    *crossOrigin
-	metrics ruleMetrics
-	record  *performance.RuleHandle // nil unless the rule runs SQL
-	vary    []byte                  // the value of Vary that every response of the rule has
-	bypass  atomic.Bool             // the kill switch of this rule
+	rule     *rules.Rule
+	origin   *origin.Origin // of an upstream rule
+	cors     *crossOrigin
+	metrics  ruleMetrics
+	record   *performance.RuleHandle // nil unless the rule runs SQL
+	vary     []byte                  // the value of Vary that every response of the rule has
+	plain    plainHead               // of a rule that runs SQL
+	byTarget bool                    // the request target alone decides the key
+	bypass   atomic.Bool             // the kill switch of this rule
 }
 
 // New makes a proxy. It answers nothing before Use.
 func New(deps Deps) *Proxy {
 	p := &Proxy{
-		clock: deps.Clock, log: deps.Log, memory: deps.Memory, shared: deps.Shared,
-		logger: deps.Logger, metrics: newMetrics(deps.Metrics), flights: newFlights(),
+		clock: deps.Clock, log: deps.Log, memory: deps.Memory, shared: deps.Shared, feed: deps.Feed,
+		commitKey: newCommitKey(string(deps.Secret)),
+		logger:    deps.Logger, metrics: newMetrics(deps.Metrics), flights: newFlights(),
 		connections: func() int { return 0 },
 	}
 	p.exchanges.New = func() any { return newExchange() }
@@ -97,7 +106,7 @@ func New(deps Deps) *Proxy {
 // with; what these store cannot be found by the new ones unless both mean the same.
 func (p *Proxy) Use(ctx context.Context, g Generation) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &state{Generation: g, ended: cancel}
+	s := &state{Generation: g, ended: cancel, recall: newRecall(g.Config.Cache.Memory)}
 	all := g.Config.Rules.Rules()
 	s.routes = make([]*route, len(all))
 	for i, r := range all {
@@ -123,7 +132,8 @@ func (p *Proxy) newRoute(g Generation, r *rules.Rule) *route {
 	} else if g.Performance != nil {
 		t.record = g.Performance.Rule(r)
 	}
-	t.vary = varyOf(r)
+	t.vary, t.byTarget = varyOf(r), r.KeyedByTarget()
+	t.plain = newPlainHead(r, t.vary)
 	return t
 }
 

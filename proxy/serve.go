@@ -42,20 +42,18 @@ func (p *Proxy) deliver(x *exchange, r *cache.StoredResponse) {
 // write304OrBody writes the response, or says that the client has it already.
 func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) {
 	h := &x.ctx.Response.Header
-	for _, f := range r.Header {
-		h.AddBytesKV(f.Name, f.Value)
+	offered := x.state.encoder.worthwhile(r)
+	var encoding *cache.Encoding
+	if offered {
+		encoding = p.negotiate(x, r)
 	}
-	encoding := p.negotiate(x, r)
 	etag, body := r.ETag, r.Body
 	if encoding != nil {
 		etag, body = encoding.ETag, encoding.Body
 		h.SetCanonical(fieldEncoding, []byte(encoding.Coding))
 	}
-	if len(etag) > 0 {
-		h.SetCanonical(fieldETag, etag)
-	}
-	if vary := x.route.vary; len(vary) > 0 {
-		h.AddBytesKV(fieldVary, vary)
+	if !x.route.plain.write(h, r, etag, offered) {
+		x.writeFields(r, etag, offered)
 	}
 	if aged || r.InitialAge > 0 {
 		x.scratch = strconv.AppendInt(x.scratch[:0], max(int64(r.AgeAt(x.start)/time.Second), 0), 10)
@@ -79,6 +77,23 @@ func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) 
 	x.ctx.Response.SetBodyRaw(body)
 }
 
+// writeFields writes what every response has that is no plain one.
+func (x *exchange) writeFields(r *cache.StoredResponse, etag []byte, offered bool) {
+	h := &x.ctx.Response.Header
+	for _, f := range r.Header {
+		h.AddBytesKV(f.Name, f.Value)
+	}
+	if len(etag) > 0 {
+		h.SetCanonical(fieldETag, etag)
+	}
+	if vary := x.route.vary; len(vary) > 0 {
+		h.AddBytesKV(fieldVary, vary)
+	}
+	if offered {
+		h.AddBytesKV(fieldVary, acceptEncoding)
+	}
+}
+
 // noRow says that the query had no row, which is cached like any answer.
 func (p *Proxy) noRow(x *exchange) {
 	problem.Write(x.ctx, problem.New(problem.NotFound, "There is nothing at this address: the query found no row."))
@@ -88,7 +103,11 @@ func (p *Proxy) noRow(x *exchange) {
 func (p *Proxy) writeOutcome(x *exchange) {
 	h := &x.ctx.Response.Header
 	x.scratch = x.outcome.AppendCacheStatus(x.scratch[:0])
-	h.AddBytesKV(fieldCacheStatus, x.scratch) // after the members of caches nearer to the origin
+	if x.route.origin == nil {
+		h.SetCanonical(fieldCacheStatus, x.scratch)
+	} else {
+		h.AddBytesKV(fieldCacheStatus, x.scratch) // after the members of caches nearer to the origin
+	}
 	if x.state.Config.Server.ServerTiming && len(x.ctx.Request.Header.Peek("Forebay-Timing")) > 0 {
 		x.scratch = appendServerTiming(x.scratch[:0], x, p.clock.Now())
 		h.AddBytesKV(fieldServerTiming, x.scratch)
@@ -115,10 +134,6 @@ func appendServerTiming(dst []byte, x *exchange, now cache.Instant) []byte {
 // not there yet is made for those who come later.
 func (p *Proxy) negotiate(x *exchange, r *cache.StoredResponse) *cache.Encoding {
 	e := x.state.encoder
-	if !e.worthwhile(r) {
-		return nil
-	}
-	x.ctx.Response.Header.AddBytesKV(fieldVary, acceptEncoding)
 	accept := x.ctx.Request.Header.PeekBytes(acceptEncoding)
 	if len(accept) == 0 {
 		return nil

@@ -30,6 +30,7 @@ func (p *Proxy) write(x *exchange) {
 	r := written.Response
 	x.outcome.Status = r.Status
 	x.ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	p.stamp(x)
 	p.deliver(x, r)
 }
 

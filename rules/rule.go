@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"time"
 
 	"forebay/cache"
@@ -102,6 +103,18 @@ func (r *Rule) ReadsBody() bool {
 		}
 	}
 	return r.Batch != nil
+}
+
+// KeyedByTarget reports whether two requests by GET with the same target always have the same key: nothing of
+// their headers or bodies is part of it.
+func (r *Rule) KeyedByTarget() bool {
+	return r.Method == "GET" && r.Query != nil && !r.ReadsBody() && !r.fields.accept && !r.choosesByAccept() &&
+		len(r.fields.header) == 0 && len(r.Vary) == 0 && len(r.Identity) == 0
+}
+
+// choosesByAccept reports whether the Accept field may choose another form of the result.
+func (r *Rule) choosesByAccept() bool {
+	return slices.ContainsFunc(r.Query.Formats, func(f Format) bool { return f.Accept != "" })
 }
 
 // Stores reports whether the rule's responses may be stored at all.

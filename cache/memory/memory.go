@@ -61,6 +61,12 @@ func (s *Store) Lookup(key []byte) *cache.StoredResponse {
 	return r
 }
 
+// LookupString is Lookup for a key that is a string already.
+func (s *Store) LookupString(key string) *cache.StoredResponse {
+	r, _ := s.entries.GetIfPresent(key)
+	return r
+}
+
 // Get is Lookup for those who hold a cache.Store. A response that nothing may be done with any more is
 // not returned even if it has not been dropped yet. The error is the context's.
 func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, error) {
