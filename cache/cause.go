@@ -43,10 +43,19 @@ func (c *Cause) rank() int {
 func (s *Standing) Cause() *Cause { return s.cause.Load() }
 
 // OutdatedSince returns when this process learned of the change that outdated the response. False: the
-// response is current, or what outdated it was no change, or nobody can say when that came.
+// response is current, or nobody can say when that came, or a purge or the end of the epoch forbids it anyway,
+// be it before the change or after. It allocates nothing.
 func (s *Standing) OutdatedSince() (Instant, bool) {
 	c := s.cause.Load()
-	if c == nil || c.Reason != ReasonChange || c.Applied == 0 {
+	if c == nil || c.Reason != ReasonChange || c.Applied == 0 || s.Softened() {
+		return 0, false
+	}
+	for _, n := range s.nodes {
+		if n.purgedSince(s.asked) {
+			return 0, false
+		}
+	}
+	if uint64(s.asked) < s.log.keys.marked.Load() && s.log.keys.judge(s.key, s.asked) != Current {
 		return 0, false
 	}
 	return c.Applied, true

@@ -70,3 +70,42 @@ func TestCausesOtherThanChanges(t *testing.T) {
 		}
 	}
 }
+
+// Who may still serve what a change outdated a moment ago may not serve what an operator does not want.
+func TestAPurgeAfterAChangeLeavesNothingToServe(t *testing.T) {
+	t.Parallel()
+	for name, forbid := range map[string]func(l *cache.ChangeLog, s *cache.Standing){
+		"purged by table": func(l *cache.ChangeLog, _ *cache.Standing) {
+			l.Purge(cache.Purge{Dependencies: []cache.Dependency{clients}})
+		},
+		"softly": func(l *cache.ChangeLog, _ *cache.Standing) {
+			l.Purge(cache.Purge{Dependencies: []cache.Dependency{clients}, Soft: true})
+		},
+		"purged by key": func(l *cache.ChangeLog, _ *cache.Standing) {
+			l.Purge(cache.Purge{KeyPrefixes: [][]byte{[]byte("row")}})
+		},
+		"softened":              func(_ *cache.ChangeLog, s *cache.Standing) { s.Soften() },
+		"in another epoch":      func(l *cache.ChangeLog, _ *cache.Standing) { l.NewEpoch("f") },
+		"another key purged":    nil,
+		"another table changed": nil,
+	} {
+		l := cache.NewChangeLog("e")
+		l.Settle(at(9)) // so that it asked after something
+		s := standOnRow(l, 7, l.Position(), at(100))
+		l.Commit(cache.Change{Xid: 100, Applied: 5, Dependencies: row(7)})
+		check(t, s, cache.Outdated)
+		if since, ok := s.OutdatedSince(); !ok || since != 5 {
+			t.Fatalf("%s: since %d, %t", name, since, ok)
+		}
+		if forbid == nil {
+			l.Purge(cache.Purge{KeyPrefixes: [][]byte{[]byte("other")}})
+			l.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Relation(1)}})
+			l.Commit(cache.Change{Xid: 101, Applied: 6, Dependencies: []cache.Dependency{cache.Relation(1)}})
+		} else {
+			forbid(l, s)
+		}
+		if _, ok := s.OutdatedSince(); ok != (forbid == nil) {
+			t.Errorf("%s: may be served: %t", name, ok)
+		}
+	}
+}

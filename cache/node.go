@@ -83,6 +83,16 @@ func (n *node) judge(s *Standing, verified Position) Verdict {
 	return Current
 }
 
+// purgedSince reports whether a purge of any kind came after asked.
+func (n *node) purgedSince(asked Position) bool {
+	if n.marked.Load() <= uint64(asked) {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.events != nil && asked < max(n.events.purged, n.events.softPurged)
+}
+
 // cause returns what of the dependency's events outdates the response, the oldest of several, and where in
 // the log it is; nil: nothing.
 func (n *node) cause(s *Standing, verified Position) (Position, *Cause) {
