@@ -21,14 +21,14 @@ type rows struct {
 	marks  int  // in all rings
 }
 
-// shard is one part of the rows, small enough to be swept in a fraction of a millisecond of a million.
+// shard is one part of the rows, small enough to be swept in a tenth of a millisecond of a million.
 type shard struct {
 	nodes   map[uint64]weak.Pointer[node]
 	sweepAt int // places
 }
 
 const (
-	shards   = 256
+	shards   = 1024
 	minSweep = 16 // places of a shard below which they are left alone
 )
 

@@ -67,32 +67,45 @@ func BenchmarkCheckRowUntouched(b *testing.B) {
 	}
 }
 
-func BenchmarkCheckRowAfterAHeartbeat(b *testing.B) {
-	l := cache.NewChangeLog("e")
-	s := standOnRow(l, 7, 0, at(1<<60))
-	commitRow(l, 5, 7)
-	b.ReportAllocs()
-	for b.Loop() {
-		l.Settle(at(6))
-		s.Check()
+// What one change costs the lookups after it: of what it touched, and of all else.
+func BenchmarkCheckRowAfterAChangeOf(b *testing.B) {
+	const lookups = 1000
+	for name, changed := range map[string]func(i uint64) []cache.Dependency{
+		"each":     nil,
+		"one":      func(i uint64) []cache.Dependency { return []cache.Dependency{clients, row(int(i % lookups))[0]} },
+		"another":  func(uint64) []cache.Dependency { return []cache.Dependency{clients, row(lookups)[0]} },
+		"no table": func(uint64) []cache.Dependency { return []cache.Dependency{cache.Relation(1)} },
+	} {
+		b.Run(name, func(b *testing.B) {
+			l := cache.NewChangeLog("e")
+			standings := rowsHeld(l, lookups)
+			if changed == nil {
+				changed = func(uint64) []cache.Dependency { return []cache.Dependency{clients, cache.Whole(clientsOid)} }
+			}
+			b.ReportAllocs()
+			n := uint64(0)
+			for b.Loop() {
+				if n%lookups == 0 {
+					l.Commit(cache.Change{Xid: n + 1, Dependencies: changed(n / lookups), Visible: true})
+				}
+				standings[n%lookups].Check()
+				n++
+			}
+		})
 	}
 }
 
-func BenchmarkCheckRowAfterAChangeOf(b *testing.B) {
-	for name, id := range map[string]int{"itself": 7, "another": 8} {
-		b.Run(name, func(b *testing.B) {
+// A heartbeat is no change, and gives up the places of rows that are gone, some at a time.
+func BenchmarkHeartbeat(b *testing.B) {
+	for _, rows := range []int{0, 1_000_000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			l := cache.NewChangeLog("e")
-			s := standOnRow(l, 7, 0, at(1<<60))
-			c := cache.Change{Dependencies: append([]cache.Dependency{clients}, row(id)[:1]...), Visible: true}
+			standings := rowsHeld(l, rows)
 			b.ReportAllocs()
 			for b.Loop() {
-				c.Xid++
-				l.Commit(c)
-				s.Check()
+				l.Advance(1, at(1<<40))
 			}
-			if s.Check() != cache.Current {
-				b.Fatal("not current")
-			}
+			runtime.KeepAlive(standings)
 		})
 	}
 }
@@ -103,7 +116,7 @@ func BenchmarkCommitRow(b *testing.B) {
 		b.Run(fmt.Sprint(dependants), func(b *testing.B) {
 			l := cache.NewChangeLog("e")
 			standings := rowsHeld(l, dependants)
-			changed := make([][]cache.Dependency, 4096)
+			changed := make([][]cache.Dependency, min(dependants, 4096))
 			for i := range changed {
 				changed[i] = append([]cache.Dependency{clients}, row(i * (dependants / len(changed)))[:1]...)
 			}
