@@ -167,6 +167,31 @@ func TestBreakerAnswersAtOnceAndRecovers(t *testing.T) {
 	}
 }
 
+// A call that says nothing about the database neither closes a circuit that is trying it again nor opens it.
+func TestHalfOpenCircuitIsNotClosedByWhoLeaves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, faultsSchema, faultsRoutes, noRetries, soonTripped)
+	for range 3 {
+		if _, err := s.Fill(t.Context(), s.call(t, "GET /fail?code=57P01", "")); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	eventually(t, "the database may be tried again", func() bool { return s.BreakerState() == "half-open" })
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := s.Fill(ctx, s.call(t, "GET /sleep?seconds=60", ""))
+	if e := failure(t, err); e.Class != postgres.Deadline {
+		t.Errorf("%s: %v", e.Class, e)
+	}
+	if got := s.BreakerState(); got != "half-open" {
+		t.Errorf("breaker is %s after a call that was given up", got)
+	}
+	s.body(t, "GET /one")
+	if got := s.BreakerState(); got != "closed" {
+		t.Errorf("breaker is %s after a call that succeeded", got)
+	}
+}
+
 // What is read is tried again; what is written, only while nothing can have happened.
 func TestRetriesWhatIsSafeWithinTheDeadline(t *testing.T) {
 	t.Parallel()

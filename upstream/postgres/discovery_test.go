@@ -122,6 +122,32 @@ func TestDependenciesAreFound(t *testing.T) {
 	}
 }
 
+// A parallel worker takes locks and counts scans in a process of its own: what a function reads there shows
+// nowhere else. So nothing runs in parallel while somebody looks.
+func TestParallelWorkersHideNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, discoverySchema+`
+		create function elsewhere(want int) returns int language plpgsql stable parallel safe cost 10000 as $$
+		begin return (select count(*) from other where id = want); end $$;
+		do $$ begin execute format('alter database %I set parallel_setup_cost = 0', current_database());
+		  execute format('alter database %I set parallel_tuple_cost = 0', current_database());
+		  execute format('alter database %I set min_parallel_table_scan_size = 0', current_database());
+		  execute format('alter database %I set parallel_leader_participation = off', current_database()); end $$;`, `
+- route: GET /parallel
+  ttl: 60s
+  query: select count(*) from big where elsewhere(id) > 0
+`)
+	conn := connect(t, s.url)
+	if plan := one(t, conn, "select setting from pg_settings where name = 'parallel_leader_participation'"); plan != "off" {
+		t.Fatalf("the leader takes part: %s", plan)
+	}
+	for range 3 {
+		if got := s.tables(s.fill(t, "GET /parallel")); got != "big other" {
+			t.Errorf("depends on %q; want big other", got)
+		}
+	}
+}
+
 // What row security looks at decides what is read, so it is depended on, too.
 func TestPoliciesAreDependedOn(t *testing.T) {
 	t.Parallel()

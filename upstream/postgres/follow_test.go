@@ -236,8 +236,13 @@ func (f *fakeFeed) covered() *cache.Feed {
 
 func newFaked(t testing.TB, schema, routes string) (*site, *fakeFeed) {
 	t.Helper()
+	return newFakedOn(t, newDatabase(t, server, schema), routes)
+}
+
+func newFakedOn(t testing.TB, database, routes string) (*site, *fakeFeed) {
+	t.Helper()
 	feed := new(fakeFeed)
-	s := newSiteWith(t, newDatabase(t, server, schema), routes, func(_ *site, deps *postgres.Deps) { deps.Feed = feed })
+	s := newSiteWith(t, database, routes, func(_ *site, deps *postgres.Deps) { deps.Feed = feed })
 	t.Cleanup(s.Close)
 	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
 		t.Fatal(err)
@@ -274,6 +279,35 @@ func TestOwnWriteThatDoesNotComeInIsMarked(t *testing.T) {
 	s.write(t, "PUT /clients/1", `{"name": "Anna"}`)
 	if feed.asked.Load() != 0 {
 		t.Error("waited for a feed that is lost")
+	}
+}
+
+// The answer to COMMIT is lost: whether the feed brings the change or not, what it may have changed is
+// marked when the write is answered.
+func TestLostCommitIsMarkedBesideAFeed(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, newDatabase(t, server, followedSchema+`
+		create function lose() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return null; end $$;
+		create constraint trigger lose after update on clients deferrable initially deferred for each row execute function lose();`))
+	s, feed := newFakedOn(t, r.url, followedRoutes)
+	s.log.SetFeed(feed.covered())
+	ann, bob := s.stored(t, "GET /clients/1"), s.stored(t, "GET /clients/2")
+	observer := connect(t, s.serverURL(t, r))
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.tryWrite(t, "PUT /clients/1", `{"name": "Anna"}`)
+		done <- err
+	}()
+	eventually(t, "the commit is on its way", func() bool {
+		return one(t, observer, "select count(*) from pg_stat_activity where query ilike 'commit%' and state = 'active' and datname = current_database()") == "1"
+	})
+	r.deaf.Store(true)
+	r.cut()
+	if e := failure(t, <-done); e.Class != postgres.OutcomeUnknown {
+		t.Errorf("%s: %v", e.Class, e)
+	}
+	if a, b := ann.Check(), bob.Check(); a != cache.Outdated || b != cache.Outdated {
+		t.Errorf("the responses are %s and %s", a, b)
 	}
 }
 

@@ -55,6 +55,9 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 	set.GetOrCreateGauge(`forebay_db_pool_available`, func() float64 { return float64(d.Stats().Available) })
 	set.GetOrCreateGauge(`forebay_db_pool_in_use`, func() float64 { return float64(d.Stats().InUse) })
 	set.GetOrCreateGauge(`forebay_db_pool_waiting`, func() float64 { return float64(d.Stats().Waiting) })
+	for _, how := range []string{"rows", "tables", "ttl"} {
+		set.GetOrCreateGauge(`forebay_db_rules{judged="`+how+`"}`, func() float64 { return d.judged(how) })
+	}
 	return m
 }
 
@@ -67,4 +70,19 @@ func label(c ErrorClass) string {
 		}
 	}
 	return string(b)
+}
+
+// judged returns how many of the known rules are judged by rows, by whole tables, or by time alone.
+func (d *Database) judged(how string) float64 {
+	n := 0
+	d.known.Range(func(_, k any) bool {
+		f := k.(*knowledge).found.Load()
+		switch {
+		case f == nil:
+		case f.ttl && how == "ttl", !f.ttl && f.byRows() && how == "rows", !f.ttl && !f.byRows() && how == "tables":
+			n++
+		}
+		return true
+	})
+	return float64(n)
 }
