@@ -77,6 +77,10 @@ microbench: go-version ## Run the Go benchmarks against a private Postgres and R
 	$(GO) build -o bin/withservers ./tools/withservers
 	bin/withservers $(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKGS)
 
+.PHONY: soak
+soak: go-version ## Check SOAK served responses (100000000) against the model in process
+	FOREBAY_SOAK=$${SOAK:-100000000} $(GO) test -run '^TestSoak$$' -count=1 -timeout 60m -v ./cache
+
 .PHONY: image
 image: ## Build the container image
 	docker build --build-arg VERSION=$(VERSION) -t forebay:$(VERSION) .
