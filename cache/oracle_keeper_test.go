@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -60,6 +61,15 @@ func (x *exact) keep(f *fakeFill) bool {
 	if !admitted {
 		return false
 	}
+	return x.stand(f, s)
+}
+
+// again is what another tier does: it stands what it kept a second time, as it was.
+func (x *exact) again(f *fakeFill) bool {
+	return f.standing.Epoch() == x.log.Epoch() && x.stand(f, f.standing.Snapshot())
+}
+
+func (x *exact) stand(f *fakeFill, s Snapshot) bool {
 	if x.without.ring {
 		for _, r := range x.log.rows.rings {
 			clear(r.heads)
@@ -145,7 +155,7 @@ func (x *exact) lost() { x.log.SetFeed(&Feed{Mode: FeedWAL, Reason: "lost"}) }
 func (x *exact) found(feed *Feed) {
 	if !x.without.epoch {
 		x.epochs++
-		x.log.NewEpoch(string(rune('0' + x.epochs%10)))
+		x.log.NewEpoch(fmt.Sprint(x.epochs))
 		clear(x.pins)
 	}
 	x.log.SetFeed(feed)
