@@ -156,22 +156,26 @@ func (s *Service) analytics(ctx context.Context, args *fasthttp.Args) (any, erro
 		return nil, c.err
 	}
 	previous := both - current
-	trend := "stable"
-	if current > previous {
-		trend = "up"
-	} else if current < previous {
-		trend = "down"
-	}
 	return map[string]any{
 		"total_clients": total, "active_clients": statuses["active"], "active_rate": percent(statuses["active"], total),
 		"status_distribution": statuses, "program_type_distribution": programs,
 		"period_summary": map[string]any{"start_date": begins, "end_date": ends, "program_type_filter": program},
 		"growth_metrics": map[string]any{
 			"new_clients_current_period": current, "new_clients_previous_period": previous,
-			"growth_rate_percentage": percent(current-previous, previous), "trend": trend,
+			"growth_rate_percentage": percent(current-previous, previous), "trend": trend(current, previous),
 		},
 		"period": map[string]any{"days": days, "start_date": begins, "end_date": ends},
 	}, nil
+}
+
+func trend(current, previous int) string {
+	switch {
+	case current > previous:
+		return "up"
+	case current < previous:
+		return "down"
+	}
+	return "stable"
 }
 
 // percent returns a share with two decimals.

@@ -36,6 +36,14 @@ type Answer struct {
 	Bytes  int // of the body
 }
 
+// Expect returns nil if an exchange gave the status, and else what it gave instead.
+func (a Answer) Expect(status int, err error) error {
+	if err == nil && a.Status != status {
+		err = fmt.Errorf("status %d instead of %d", a.Status, status)
+	}
+	return err
+}
+
 // From says where a response came from, as the server tells it.
 type From int
 

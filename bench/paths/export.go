@@ -30,7 +30,13 @@ func (s *Settings) export(ctx context.Context, section *report.Section, forebay 
 		return err
 	}
 	var ours, copied, ratios []float64
-	highest := before
+	watched := gauge.WatchRSS(processes)
+	highest := 0
+	defer func() {
+		if highest == 0 {
+			watched() // it went wrong before anybody asked
+		}
+	}()
 	for range max(s.rounds()/2, 1) {
 		theirs, err := timed(func() (int64, error) {
 			var n counter
@@ -40,12 +46,13 @@ func (s *Settings) export(ctx context.Context, section *report.Section, forebay 
 		if err != nil {
 			return fmt.Errorf("copy: %w", err)
 		}
-		rate, err := timed(func() (int64, error) { return download(ctx, forebay.Address(), processes, &highest) })
+		rate, err := timed(func() (int64, error) { return download(ctx, forebay.Address()) })
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
 		copied, ours, ratios = append(copied, theirs), append(ours, rate), append(ratios, rate/theirs)
 	}
+	highest = watched()
 	r := gauge.Median(ratios)
 	grown := float64(highest-before) / (1 << 20)
 	section.Figures = append(section.Figures,
@@ -70,8 +77,8 @@ func timed(do func() (int64, error)) (float64, error) {
 	return float64(n) / 1e6 / time.Since(start).Seconds(), err
 }
 
-// download reads an export as it comes and keeps nothing of it, and looks how much memory it takes.
-func download(ctx context.Context, address string, processes *gauge.Processes, highest *int) (int64, error) {
+// download reads an export as it comes and keeps nothing of it.
+func download(ctx context.Context, address string) (int64, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return 0, err
@@ -85,19 +92,12 @@ func download(ctx context.Context, address string, processes *gauge.Processes, h
 	var head strings.Builder
 	buffer := make([]byte, 256<<10)
 	var n int64
-	looked := time.Now()
 	for {
 		got, err := conn.Read(buffer)
 		if head.Len() < 16 {
 			head.Write(buffer[:min(got, 64)])
 		}
 		n += int64(got)
-		if time.Since(looked) > 50*time.Millisecond {
-			looked = time.Now()
-			if rss, err := processes.RSS(); err == nil {
-				*highest = max(*highest, rss)
-			}
-		}
 		if err == io.EOF {
 			break
 		}

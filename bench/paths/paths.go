@@ -199,9 +199,11 @@ func (who *contestant) round(ctx context.Context, c *contest, seed uint64, count
 	if err != nil {
 		return err
 	}
-	r := &m.Results[0]
-	if r.Counts.Answered != c.count || ctx.Err() != nil {
-		return fmt.Errorf("%d of %d were answered: %v: %w", r.Counts.Answered, c.count, m.Strange, ctx.Err())
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n := m.Results[0].Counts.Answered; n != c.count {
+		return fmt.Errorf("%d of %d were answered: %v", n, c.count, m.Strange)
 	}
 	if counted {
 		who.throughput = append(who.throughput, float64(c.count)/m.Seconds)

@@ -46,6 +46,11 @@ func (p *pair) redis(ctx context.Context, binary string) error {
 		return err
 	}
 	defer direct.Stop()
+	return p.hits(ctx, forebay, direct, documents, count)
+}
+
+// hits plays the rounds, of so many requests for so many documents.
+func (p *pair) hits(ctx context.Context, forebay *stage.Forebay, direct *private.Program, documents, count int) error {
 	random := rand.New(rand.NewPCG(p.settings.Seed, 5))
 	order := random.Perm(documents)
 	c := &contest{
@@ -72,6 +77,12 @@ func (p *pair) redis(ctx context.Context, binary string) error {
 	if err != nil {
 		return err
 	}
+	p.tellHits(c, after, found, count)
+	return nil
+}
+
+// tellHits tells the ratios, and how many of the requests were what they should be.
+func (p *pair) tellHits(c *contest, after, found float64, count int) {
 	share := 100 * (after - found) / float64(count*(p.settings.rounds()+1))
 	throughput, cpu := p.tell(c)
 	if share < 80 {
@@ -80,5 +91,4 @@ func (p *pair) redis(ctx context.Context, binary string) error {
 	p.section.Figures = append(p.section.Figures,
 		report.Low("paths.redis.cpu", "hit in Redis beside one GET by go-redis: CPU", cpu.Median, "×").Want(0.7, "goal").JudgedBy(cpu.Low).With("%s; %.0f %% were hits in Redis", cpu, share),
 		report.High("paths.redis.throughput", fmt.Sprintf("hit in Redis beside one GET by go-redis: throughput, %d connections", askers), throughput.Median, "×").Want(1.4, "goal").JudgedBy(throughput.High).With("%s", throughput))
-	return nil
 }

@@ -103,8 +103,9 @@ func (h *house) startBare(ctx context.Context, forebay string) error {
 	c := load.NewConnection(forebay, 10*time.Second)
 	defer c.Close()
 	for range 3 {
-		if answer, err := c.Do(load.NewRequest("hit", "GET", bare.Target(1<<10, 0), "")); err != nil || answer.Status != 200 {
-			return fmt.Errorf("ask forebay for a document: status %d: %w", answer.Status, err)
+		answer, err := c.Do(load.NewRequest("hit", "GET", bare.Target(1<<10, 0), ""))
+		if err := answer.Expect(200, err); err != nil {
+			return fmt.Errorf("ask forebay for a document: %w", err)
 		}
 	}
 	fields, err := json.Marshal(c.Fields())

@@ -155,7 +155,7 @@ func (s *Settings) batchRate() float64 { return float64(max(s.Users/50, 2)) }
 func (s *Settings) warm(ctx context.Context, a *act, side *Side, population *clients.Population) {
 	draw, window := a.draw(population), s.lasting(time.Second, 100*time.Millisecond)
 	stream := load.Stream{Name: "warm-up", Connections: 8, New: draw}
-	if side.Purge != nil && a.fill != nil {
+	if side.Name == "after" && a.fill != nil {
 		s.Step("%s · %s · asking for everything once", a.id, side.Name)
 		stream.New, window = a.fill(population), s.lasting(time.Minute, 10*time.Second)
 		stream.Connections = 32

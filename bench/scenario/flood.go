@@ -40,29 +40,16 @@ func (s *Settings) Flood(ctx context.Context, binary string) (*report.Section, e
 	for i := range hot {
 		hot[i] = load.NewRequest("hot", "GET", bare.Target(1024, i), "")
 	}
-	highest := 0
-	watched, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		ticker := time.NewTicker(100 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			if rss, err := processes.RSS(); err == nil {
-				highest = max(highest, rss)
-			}
-			select {
-			case <-ticker.C:
-			case <-done:
-				return
-			}
-		}
-	}()
+	watched := gauge.WatchRSS(processes)
 	m := load.Run(ctx, load.Config{Address: f.Address(), Window: window, Timeout: s.Timeout, Seed: s.Seed},
 		load.Stream{Name: "flood", Connections: s.Workers, New: uniqueDocuments(&next)},
 		load.Stream{Name: "hot", Connections: 20, Rate: 200, New: oneOf(hot)})
-	close(done)
-	<-watched
-	r, people := m.Of("flood"), m.Of("hot")
+	tellFlood(section, m.Of("flood"), m.Of("hot"), watched())
+	return section, nil
+}
+
+// tellFlood tells what came, and what became of people meanwhile. Highest is bytes.
+func tellFlood(section *report.Section, r, people *load.Result, highest int) {
 	table := report.Table{Title: "What came", Columns: []string{"unique URLs", "MB of them", "a second", "wrong or broken", "highest RSS MiB", "people's hit rate", "people's p99 ms"}}
 	table.Row(fmt.Sprint(r.Counts.Answered), report.Number(float64(r.Counts.Bytes)/1e6), report.Number(r.Throughput), fmt.Sprint(r.Errors()),
 		report.Number(float64(highest)/(1<<20)), percent(people.HitRate()), report.Number(people.Latency.P99))
@@ -72,7 +59,6 @@ func (s *Settings) Flood(ctx context.Context, binary string) (*report.Section, e
 			With("%d URLs, %s MB", r.Counts.Answered, report.Number(float64(r.Counts.Bytes)/1e6)),
 		report.Low("flood.errors", "flood of unique URLs: errors", float64(r.Errors()+people.Errors()), "").Want(0, ours),
 		report.High("flood.hit_rate", "flood of unique URLs: hit rate of those who ask for a hundred documents", people.HitRate(), "%"))
-	return section, nil
 }
 
 // uniqueDocuments asks for the next document each time.

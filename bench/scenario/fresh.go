@@ -127,8 +127,9 @@ func (r *freshReader) change(ctx context.Context, n int) (seen, error) {
 	id := r.population.First(n % 100)
 	request := load.NewRequest(clients.OfByID, "GET", clients.Client+id, "")
 	for range 2 { // the second answer is a hit, if anything is stored at all
-		if answer, err := r.conn.Do(request); err != nil || answer.Status != 200 {
-			return seen{}, fmt.Errorf("ask for client: status %d: %w", answer.Status, err)
+		answer, err := r.conn.Do(request)
+		if err := answer.Expect(200, err); err != nil {
+			return seen{}, fmt.Errorf("ask for client: %w", err)
 		}
 	}
 	mark := fmt.Sprintf("changed outside %d %d", n, time.Now().UnixNano())

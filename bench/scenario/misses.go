@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -60,13 +61,7 @@ func (s *Settings) alone(ctx context.Context, a *act, side *Side, population *cl
 		start := time.Now()
 		answer, err := c.Do(request)
 		took := time.Since(start)
-		if err == nil && answer.Status != 200 {
-			err = fmt.Errorf("status %d", answer.Status)
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
+		if err := errors.Join(answer.Expect(200, err), ctx.Err()); err != nil {
 			return nil, fmt.Errorf("ask for %s alone: %w", a.id, err)
 		}
 		if side.Purge != nil && answer.From == load.Hit {

@@ -48,6 +48,12 @@ func (s *Settings) PostgresDown(ctx context.Context, st *stage.Stage, population
 	if err != nil {
 		return section, err
 	}
+	s.tellPostgresDown(section, m, back)
+	return section, nil
+}
+
+// tellPostgresDown tells what became of requests, and how long it took to be back.
+func (s *Settings) tellPostgresDown(section *report.Section, m *load.Measured, back time.Duration) {
 	fine, refused := m.Of("known"), m.Of("new")
 	section.Raw = m
 	table := report.Table{Title: "While it was down", Columns: []string{"asked for", "requests", "as it should be", "otherwise", "timeouts", "p50 ms", "p99 ms", "max ms"}}
@@ -67,7 +73,6 @@ func (s *Settings) PostgresDown(ctx context.Context, st *stage.Stage, population
 	for what, n := range m.Strange {
 		section.Note("%d × %s", n, what)
 	}
-	return section, nil
 }
 
 // recovered waits for the first answer to something new.
@@ -110,20 +115,22 @@ func (s *Settings) RedisDown(ctx context.Context, st *stage.Stage, population *c
 		return section, err
 	}
 	defer f.Stop()
+	return section, s.playRedis(ctx, section, redis, f, population)
+}
+
+// playRedis has users ask while Redis works, hangs and is away.
+func (s *Settings) playRedis(ctx context.Context, section *report.Section, redis *private.Redis, f *stage.Forebay, population *clients.Population) error {
 	table := report.Table{Title: fmt.Sprintf("%d users, single clients and unseen searches", s.Users), Columns: []string{"Redis", "requests", "wrong or broken", "timeouts", "p50 ms", "p99 ms", "max ms"}}
-	worst, bad := 0.0, 0
-	var usual float64
+	worst, usual, bad := 0.0, 0.0, 0
 	for _, state := range []string{"works", "hangs", "is killed"} {
 		s.Step("redis down · it %s", state)
 		switch state {
 		case "hangs":
-			err = redis.Signal(stopSignal)
+			if err := redis.Signal(stopSignal); err != nil {
+				return fmt.Errorf("make Redis hang: %w", err)
+			}
 		case "is killed":
-			_ = redis.Signal(continueSignal)
-			redis.Kill()
-		}
-		if err != nil {
-			return section, err
+			redis.Kill() // also one that hangs
 		}
 		m := load.Run(ctx, load.Config{Address: f.Address(), Window: s.lasting(5*time.Second, 400*time.Millisecond), Timeout: s.Timeout, Seed: s.Seed},
 			load.Stream{Name: "by-id", Connections: s.Users, Rate: float64(s.Users), New: population.ByID(), Group: reads},
@@ -141,7 +148,7 @@ func (s *Settings) RedisDown(ctx context.Context, st *stage.Stage, population *c
 	section.Figures = append(section.Figures,
 		report.Low("redis-down.errors", "Redis down: errors and timeouts", float64(bad), "").Want(0, ours),
 		report.Low("redis-down.p99", "Redis down: p99 beyond what it is with Redis", max(worst-usual, 0), "ms").Want(25, ours).With("p99 with Redis %s ms, without %s ms", report.Number(usual), report.Number(worst)))
-	return section, nil
+	return ctx.Err()
 }
 
 // oneOf asks for the requests, each equally often.
@@ -161,21 +168,6 @@ func unseen(class string, want int) clients.DrawFunc {
 			return r
 		}
 	}
-}
-
-// sliceChart draws the p99 of classes over time.
-func sliceChart(title string, m *load.Measured, classes ...string) report.Chart {
-	chart := report.Chart{Title: title, Kind: report.Lines, X: "seconds", Y: "ms", LogY: true}
-	for _, class := range classes {
-		series := report.Series{Name: class}
-		for _, slice := range m.Of(class).Slices {
-			if slice.P99 > 0 {
-				series.Points = append(series.Points, [2]float64{slice.Second, slice.P99})
-			}
-		}
-		chart.Series = append(chart.Series, series)
-	}
-	return chart
 }
 
 func share(part, whole int) float64 { return float64(part) / float64(max(whole, 1)) }

@@ -29,7 +29,7 @@ type Play struct {
 	Loop     string         `json:"loop"` // "open", "closed" or "same": a fixed number of the same requests
 	Writes   int            `json:"writes_percent"`
 	Measured *load.Measured `json:"measured"`
-	Spent    gauge.Spent    `json:"database"`
+	Spent    *gauge.Spent   `json:"database,omitempty"` // nil: it cannot be asked
 	Pool     gauge.PoolUse  `json:"pool_percent"`
 }
 
@@ -50,8 +50,11 @@ func (p *Play) Answered() int {
 	return n
 }
 
-// perThousand returns what a thousand answers cost the database.
+// perThousand returns what a thousand answers cost the database, as far as it can be asked.
 func (p *Play) perThousand() (calls, millis float64) {
+	if p.Spent == nil {
+		return 0, 0
+	}
 	n := float64(max(p.Answered(), 1)) / 1000
 	return float64(p.Spent.Calls) / n, float64(p.Spent.Time) / float64(time.Millisecond) / n
 }
@@ -80,7 +83,8 @@ func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Dur
 		if err != nil {
 			return nil, err
 		}
-		p.Spent = after.Less(before)
+		spent := after.Less(before)
+		p.Spent = &spent
 	}
 	return &p, nil
 }

@@ -2,8 +2,5 @@ package scenario
 
 import "syscall"
 
-// What makes a process hang, and go on.
-const (
-	stopSignal     = syscall.SIGSTOP
-	continueSignal = syscall.SIGCONT
-)
+// stopSignal makes a process hang.
+const stopSignal = syscall.SIGSTOP

@@ -31,6 +31,11 @@ func (s *Settings) Stampede(ctx context.Context, st *stage.Stage) (*report.Secti
 	}
 	defer statements.Close()
 
+	return section, s.stampede(ctx, section, f, statements, crowd)
+}
+
+// stampede plays the rounds.
+func (s *Settings) stampede(ctx context.Context, section *report.Section, f *stage.Forebay, statements *gauge.Statements, crowd int) error {
 	table := report.Table{Title: "Each round", Columns: []string{"round", "answered", "wrong or broken", "runs of the statement", "median ms", "last ms"}}
 	var worstCalls, wrong int
 	var last []float64
@@ -42,16 +47,16 @@ func (s *Settings) Stampede(ctx context.Context, st *stage.Stage) (*report.Secti
 	}()
 	for round := range s.times(5, 1) {
 		if err := f.Purge(); err != nil {
-			return section, err
+			return err
 		}
 		before, err := statements.Calls(ctx, "get_client_dashboard_metrics")
 		if err != nil {
-			return section, err
+			return err
 		}
 		times, bad := together(ctx, connections)
 		after, err := statements.Calls(ctx, "get_client_dashboard_metrics")
 		if err != nil {
-			return section, err
+			return err
 		}
 		slices.Sort(times)
 		worstCalls, wrong = max(worstCalls, int(after-before)), wrong+bad
@@ -64,7 +69,7 @@ func (s *Settings) Stampede(ctx context.Context, st *stage.Stage) (*report.Secti
 		report.Low("stampede.statements", fmt.Sprintf("%d concurrent misses: times the statement ran, worst round", crowd), float64(worstCalls), "").Want(1, ours),
 		report.Low("stampede.errors", fmt.Sprintf("%d concurrent misses: errors", crowd), float64(wrong), "").Want(0, ours),
 		report.Low("stampede.last", fmt.Sprintf("%d concurrent misses: until the last was answered", crowd), slices.Max(last), "ms"))
-	return section, ctx.Err()
+	return ctx.Err()
 }
 
 // openAll opens connections, a few at a time, each with a small request.

@@ -28,10 +28,13 @@ func (s *Settings) section(a *act, plays []*Play) *report.Section {
 		case "closed":
 			closed.Row(row(p)...)
 		}
-		if p.Spent.Calls > 0 || p.Pool.Samples > 0 {
-			calls, millis := p.perThousand()
-			database.Row(p.Side, p.Loop, fmt.Sprintf("%d %%", p.Writes), report.Number(calls), report.Number(millis),
-				percent(p.Pool.Mean), percent(p.Pool.P99), percent(p.Pool.Max))
+		if p.Spent != nil || p.Pool.Samples > 0 {
+			calls, millis := "—", "—"
+			if p.Spent != nil {
+				c, m := p.perThousand()
+				calls, millis = report.Number(c), report.Number(m)
+			}
+			database.Row(p.Side, p.Loop, fmt.Sprintf("%d %%", p.Writes), calls, millis, percent(p.Pool.Mean), percent(p.Pool.P99), percent(p.Pool.Max))
 		}
 		section.Figures = append(section.Figures, figures(a, p)...)
 	}
@@ -91,15 +94,15 @@ func figures(a *act, p *Play) []report.Figure {
 	if p.Loop == "closed" {
 		return []report.Figure{report.High(id+".throughput", name+": answers a second, closed loop", r.Throughput, "/s")}
 	}
-	calls, millis := p.perThousand()
 	p99 := report.Low(id+".p99", name+": p99", r.Latency.P99, "ms")
 	if p.Side == "after" && p.Writes == 0 && a.criterion > 0 {
 		p99 = p99.Under(a.criterion, criterion)
 	}
-	all := []report.Figure{
-		report.Low(id+".p50", name+": p50", r.Latency.P50, "ms"), p99,
-		report.Low(id+".database_time", name+": database time for 1000 answers", millis, "ms"),
-		report.Low(id+".database_calls", name+": statements for 1000 answers", calls, ""),
+	all := []report.Figure{report.Low(id+".p50", name+": p50", r.Latency.P50, "ms"), p99}
+	if p.Spent != nil {
+		calls, millis := p.perThousand()
+		all = append(all, report.Low(id+".database_time", name+": database time for 1000 answers", millis, "ms"),
+			report.Low(id+".database_calls", name+": statements for 1000 answers", calls, ""))
 	}
 	if r.Counts.Hits > 0 {
 		all = append(all, report.High(id+".hit_rate", name+": hit rate", r.HitRate(), "%"))
@@ -154,14 +157,11 @@ func less(id, name string, before, after *Play, bound float64) []report.Figure {
 
 // saved tells what the same requests cost the database less.
 func saved(before, after *Play) []report.Figure {
-	if before == nil || after == nil {
+	if before == nil || after == nil || before.Spent == nil || before.Spent.Calls == 0 {
 		return nil
 	}
 	calls0, millis0 := before.perThousand()
 	calls1, millis1 := after.perThousand()
-	if calls0 == 0 {
-		return nil
-	}
 	return []report.Figure{
 		report.High("mixed.w1.database_time_saved", "the same requests, 1 % writes: database time saved", 100*(1-millis1/millis0), "%").
 			Want(95, ours).With("%s → %s ms for 1000 requests; 70 %% were projected", report.Number(millis0), report.Number(millis1)),
@@ -224,55 +224,4 @@ func oddities(plays []*Play) []string {
 		}
 	}
 	return notes
-}
-
-// charts are latency percentiles, throughput, hit rate and database time of one scenario.
-func charts(plays []*Play) []report.Chart {
-	curve := report.Chart{Title: "Latency by percentile, open loop", Kind: report.Percentiles, X: "percentile", Y: "ms", LogY: true}
-	over := report.Chart{Title: "Answers a second over time, open loop", Kind: report.Lines, X: "seconds", Y: "answers / s"}
-	tail := report.Chart{Title: "p99 over time, open loop", Kind: report.Lines, X: "seconds", Y: "ms", LogY: true}
-	hits := report.Chart{Title: "Hit rate over time, open loop", Kind: report.Lines, X: "seconds", Y: "%"}
-	database := report.Chart{Title: "Database time for 1000 answers, open loop", Kind: report.Bars, X: "writes", Y: "ms", LogY: true}
-	bars := map[string]*report.Series{}
-	for _, p := range plays {
-		if p.Loop != "open" {
-			continue
-		}
-		r := p.Reads()
-		name, colour := fmt.Sprintf("%s, %d %% writes", p.Side, p.Writes), len(curve.Series)+1
-		curve.Series = append(curve.Series, report.Series{Name: name, Colour: colour, Points: r.Latency.Curve})
-		var throughput, p99, rate [][2]float64
-		for _, slice := range r.Slices {
-			throughput = append(throughput, [2]float64{slice.Second, slice.Throughput})
-			if slice.P99 == 0 {
-				continue // nothing came
-			}
-			p99 = append(p99, [2]float64{slice.Second, slice.P99})
-			rate = append(rate, [2]float64{slice.Second, slice.HitRate})
-		}
-		over.Series = append(over.Series, report.Series{Name: name, Colour: colour, Points: throughput})
-		tail.Series = append(tail.Series, report.Series{Name: name, Colour: colour, Points: p99})
-		if r.Counts.Hits > 0 {
-			hits.Series = append(hits.Series, report.Series{Name: name, Colour: colour, Points: rate})
-		}
-		if bars[p.Side] == nil {
-			bars[p.Side] = &report.Series{Name: p.Side}
-		}
-		_, millis := p.perThousand()
-		n := float64(len(bars[p.Side].Points))
-		bars[p.Side].Points = append(bars[p.Side].Points, [2]float64{n, millis})
-		if p.Side == plays[0].Side {
-			database.Labels = append(database.Labels, fmt.Sprintf("%d %%", p.Writes))
-		}
-	}
-	for _, side := range []string{"before", "after"} {
-		if bars[side] != nil {
-			database.Series = append(database.Series, *bars[side])
-		}
-	}
-	all := []report.Chart{curve, over, tail}
-	if len(hits.Series) > 0 {
-		all = append(all, hits)
-	}
-	return append(all, database)
 }

@@ -58,35 +58,32 @@ func StartForebay(ctx context.Context, plan Plan) (*Forebay, error) {
 
 // ready asks whether requests can be answered.
 func (f *Forebay) ready() error {
-	status, _, err := f.operate("GET", "/readyz", "")
-	if err == nil && status != 200 {
-		err = fmt.Errorf("not ready: status %d", status)
-	}
+	_, err := f.operate("GET", "/readyz", "")
 	return err
 }
 
 // Purge drops every stored response.
 func (f *Forebay) Purge() error {
-	status, body, err := f.operate("POST", "/purge", `{"all":true}`)
-	if err == nil && status != 200 {
-		err = fmt.Errorf("purge: status %d: %s", status, body)
-	}
+	_, err := f.operate("POST", "/purge", `{"all":true}`)
 	return err
 }
 
-// operate asks the admin listener.
-func (f *Forebay) operate(method, path, body string) (int, string, error) {
+// operate asks the admin listener and returns the body of its answer.
+func (f *Forebay) operate(method, path, body string) (string, error) {
 	c := load.NewConnection(f.SideAddress(), 5*time.Second)
 	defer c.Close()
 	answer, err := c.Do(load.NewRequestWith("operate", method, path, body, "Authorization: Bearer "+f.token+"\r\n"))
-	return answer.Status, string(c.Body()), err
+	if err := answer.Expect(200, err); err != nil {
+		return "", fmt.Errorf("%s %s of forebay's admin listener: %w", method, path, err)
+	}
+	return string(c.Body()), nil
 }
 
 // Metric returns the sum of a metric over its labels that contain the text.
 func (f *Forebay) Metric(name, labels string) (float64, error) {
-	status, body, err := f.operate("GET", "/metrics", "")
-	if err != nil || status != 200 {
-		return 0, fmt.Errorf("read metrics: status %d: %w", status, errors.Join(err))
+	body, err := f.operate("GET", "/metrics", "")
+	if err != nil {
+		return 0, err
 	}
 	sum, found := gauge.Metric(body, name, labels)
 	if !found {
@@ -190,8 +187,8 @@ func poolOf(address, path string, read func(body string) (inUse, limit float64, 
 	request := load.NewRequest("pool", "GET", path, "")
 	return func() (float64, float64, error) {
 		answer, err := c.Do(request)
-		if err != nil || answer.Status != 200 {
-			return 0, 0, fmt.Errorf("read pool: status %d: %w", answer.Status, errors.Join(err))
+		if err := answer.Expect(200, err); err != nil {
+			return 0, 0, fmt.Errorf("read pool: %w", err)
 		}
 		inUse, limit, ok := read(string(c.Body()))
 		if !ok {
@@ -206,8 +203,8 @@ func PoolOfHealth(c *load.Connection) gauge.PoolFunc {
 	request := load.NewRequest("pool", "GET", "/api/v1/performance/health", "")
 	return func() (float64, float64, error) {
 		answer, err := c.Do(request)
-		if err != nil || answer.Status != 200 {
-			return 0, 0, fmt.Errorf("read health: status %d: %w", answer.Status, errors.Join(err))
+		if err := answer.Expect(200, err); err != nil {
+			return 0, 0, fmt.Errorf("read health: %w", err)
 		}
 		var health struct {
 			Data struct {
