@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -39,10 +40,11 @@ type tunnel struct {
 	once    sync.Once
 }
 
-// cut ends both connections.
+// cut ends both connections. The server closes the client's when the tunnel has returned, and until then
+// its Close does nothing: a deadline in the past is what ends a read of it.
 func (t *tunnel) cut() {
 	t.once.Do(func() {
-		_ = t.client.Close()
+		_ = t.client.SetDeadline(time.Unix(1, 0))
 		_ = t.service.Conn.Close()
 	})
 }
