@@ -195,7 +195,7 @@ func (c *collector) takeRow(kind byte, r *reader, t *transaction, p *part) {
 	if r.err != nil {
 		return
 	}
-	if a.relations[oid] != d.relation || !d.relation.fits(s) || len(d.marks) >= c.maxRows ||
+	if a.relations[oid] != d.relation || !d.fits(s) || len(d.marks) >= c.maxRows ||
 		!d.relation.attribute(&c.row, d.mark) {
 		d.collapse()
 	}

@@ -56,17 +56,16 @@ func writers(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32][]u
 	return found, nil
 }
 
-// settle lets go of writers that had ended in a snapshot taken at asOf's heartbeat: who asks from now on
-// sees them.
-func (c *cover) settle(b *beat, now cache.Position) {
-	if len(c.coverage.Writers) == 0 || b == nil {
+// settle lets go of writers that had ended in the snapshot of a heartbeat: who asks from now on sees them.
+// Replayed is what a standby must have replayed to see them, too.
+func (c *cover) settle(b *beat, now cache.Position, replayed uint64) {
+	if len(c.coverage.Writers) == 0 {
 		return
 	}
 	if slices.ContainsFunc(c.coverage.Writers, func(xid uint64) bool { return !b.snapshot.Sees(xid) }) {
 		return
 	}
-	c.coverage.Writers, c.coverage.After = nil, now
-	c.coverage.Replayed = b.lsn
+	c.coverage.Writers, c.coverage.After, c.coverage.Replayed = nil, now, replayed
 }
 
 // coverages returns what of the wanted is covered, and what is not and why. Covers are those of what is

@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,6 +58,57 @@ func BenchmarkFollow(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHugeTransaction is by how much the process grows while one transaction changes five million rows
+// that are told apart by two columns.
+func BenchmarkHugeTransaction(b *testing.B) {
+	const total = 5_000_000
+	w := rows(b, total)
+	table := w.oid("rows")
+	w.exec(`alter table rows replica identity full`)
+	p := newTap(b, Config{URL: rules.Secret(w.url), Mode: ModeWAL})
+	p.Watch(map[uint32][]int16{table: {1, 2}})
+	p.run()
+	p.covered(table)
+	for b.Loop() {
+		before, most, done := resident(), 0, make(chan struct{})
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			for {
+				most = max(most, resident())
+				select {
+				case <-done:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		})
+		started, rows := time.Now(), p.Status().Rows
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		if _, err := simple(ctx, w.PgConn(), `update rows set n = n + 1; select 1`); err != nil {
+			b.Fatal(err)
+		}
+		cancel()
+		committed := time.Now()
+		p.eventually("all rows arrive", func() bool { return p.Status().Rows-rows == total && p.Status().Lag < time.Second })
+		close(done)
+		watching.Wait()
+		b.ReportMetric(float64(most-before)/(1<<20), "MiB-grown")
+		b.ReportMetric(time.Since(committed).Seconds(), "s-behind")
+		b.ReportMetric(committed.Sub(started).Seconds(), "s-update")
+	}
+}
+
+// resident returns the bytes of memory that the process has.
+func resident() int {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages int
+	_, _ = fmt.Sscan(string(text), &size, &pages)
+	return pages * os.Getpagesize()
 }
 
 // BenchmarkLatency is the time from a commit's acknowledgement to its mark, at about 1 000 commits/s by

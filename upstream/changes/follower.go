@@ -289,7 +289,12 @@ func (w *follower) publish(ctx context.Context, c *catalogue, now published) (pu
 	if err != nil {
 		return now, err
 	}
-	// What was altered here is expected; what others altered meanwhile is not.
+	w.expect(next, in)
+	return next, nil
+}
+
+// expect notes what was altered here. What others altered meanwhile stays unexpected.
+func (w *follower) expect(next published, in map[uint32]string) {
 	w.expected.print = next.print
 	if w.expected.tables == nil {
 		w.expected.tables = make(map[uint32]publishedTable)
@@ -297,7 +302,6 @@ func (w *follower) publish(ctx context.Context, c *catalogue, now published) (pu
 	for oid := range in {
 		w.expected.tables[oid] = next.tables[oid]
 	}
-	return next, nil
 }
 
 // difference returns the tables to take out of the publication and to put in, with their names. What failed
@@ -357,26 +361,39 @@ func (w *follower) cover(ctx context.Context, c *catalogue, now published) error
 		}
 	}
 	if len(fresh) > 0 {
-		held, err := writers(ctx, w.conn, fresh)
-		if err != nil {
+		if err := w.coverFresh(ctx, fresh, a); err != nil {
 			return err
-		}
-		lsn, err := insertPosition(ctx, w.conn)
-		if err != nil {
-			return err
-		}
-		at := w.feed.log.Position() // after the question: who wrote and is not in held is seen by who asks now
-		for _, oid := range fresh {
-			coverage := cache.Coverage{Writers: held[oid], After: at}
-			if len(held[oid]) == 0 {
-				coverage.Replayed = lsn
-			}
-			w.covers[oid] = &cover{relation: a.relations[oid], coverage: coverage}
 		}
 	}
-	latest, at := w.latest(), w.feed.log.Position()
-	for _, c := range w.covers {
-		c.settle(latest, at)
+	if latest := w.latest(); latest != nil {
+		at, replayed := w.feed.log.Position(), uint64(0)
+		if w.pub != nil {
+			replayed = latest.lsn
+		}
+		for _, c := range w.covers {
+			c.settle(latest, at, replayed)
+		}
+	}
+	return nil
+}
+
+// coverFresh covers what is published by now, for fills that see whoever wrote it before.
+func (w *follower) coverFresh(ctx context.Context, fresh []uint32, a *attribution) error {
+	held, err := writers(ctx, w.conn, fresh)
+	if err != nil {
+		return err
+	}
+	lsn, err := insertPosition(ctx, w.conn)
+	if err != nil {
+		return err
+	}
+	at := w.feed.log.Position() // after the question: who wrote and is not in held is seen by who asks now
+	for _, oid := range fresh {
+		coverage := cache.Coverage{Writers: held[oid], After: at}
+		if len(held[oid]) == 0 {
+			coverage.Replayed = lsn
+		}
+		w.covers[oid] = &cover{relation: a.relations[oid], coverage: coverage}
 	}
 	return nil
 }

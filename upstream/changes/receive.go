@@ -15,6 +15,7 @@ import (
 
 const (
 	silence   = time.Minute      // after which a connection that says nothing is taken for broken
+	timely    = 1000             // messages, between which the silence is not reckoned anew
 	sendTime  = 10 * time.Second // for the few bytes of a status to leave
 	xlogStart = 1 + 8 + 8 + 8    // where the message begins in XLogData: byte, start, end, time
 )
@@ -31,11 +32,15 @@ func (s *session) receive(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	c := newCollector(s.feed.cfg.MaxRows, s.applying.now.Load, s.commit)
-	if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
-		return fmt.Errorf("read stream: %w", err)
-	}
-	for {
-		message, err := s.wal.Frontend().Receive()
+	for n := uint(0); ; n++ {
+		var err error
+		if n%timely == 0 {
+			err = conn.SetReadDeadline(time.Now().Add(silence))
+		}
+		var message pgproto3.BackendMessage
+		if err == nil {
+			message, err = s.wal.Frontend().Receive()
+		}
 		if err == nil {
 			err = s.take(c, message)
 		}

@@ -33,6 +33,7 @@ type part struct {
 // touched is what a part did to one relation.
 type touched struct {
 	relation *relation // by which its rows were attributed; nil: it is not in the attribution
+	fitting  *shape    // the last one that was found to fit the relation
 	counts   [len(operations)]int
 	whole    bool // the rows are not told apart (any more)
 	marks    []cache.Dependency
@@ -77,6 +78,14 @@ func (p *part) touch(oid uint32, a *attribution) *touched {
 	t := &touched{relation: r, whole: r == nil || !r.follows()}
 	p.touched[oid] = t
 	return t
+}
+
+// fits reports whether rows of the shape may be told apart.
+func (t *touched) fits(s *shape) bool {
+	if s != t.fitting && t.relation.fits(s) {
+		t.fitting = s
+	}
+	return s != nil && s == t.fitting
 }
 
 // collapse stops telling rows apart.
