@@ -79,9 +79,17 @@ func (t *subject) stop() {
 // connections ask for hits.
 const connections = 32
 
+// numbers are how many responses are stored, ten times as many each time.
+func (s *Settings) numbers() []int {
+	var all []int
+	for n := min(1000, max(s.Stored/100, 1)); n < s.Stored; n *= 10 {
+		all = append(all, n)
+	}
+	return append(all, s.Stored)
+}
+
 // stored measures the hit and the memory from a thousand responses on.
 func (s *Settings) stored(ctx context.Context, section *report.Section, origin *private.Program) error {
-	first := min(1000, max(s.Stored/100, 1))
 	var subjects []*subject
 	defer func() {
 		for _, t := range subjects {
@@ -91,7 +99,7 @@ func (s *Settings) stored(ctx context.Context, section *report.Section, origin *
 	table := report.Table{Title: "Stored responses of 1 KiB, all asked for alike", Columns: []string{"stored", "RSS MiB", "KiB of RSS for each", "CPU µs / hit", "beside the fewest", "interval"}}
 	var memory [][2]float64
 	var rss []int
-	for n := first; n <= s.Stored; n *= 10 {
+	for _, n := range s.numbers() {
 		subjects, rss = append(subjects, nil), append(rss, 0)
 		i := len(subjects) - 1
 		t, err := s.start(ctx, origin, 2*n*size+(64<<20), "")
@@ -114,7 +122,7 @@ func (s *Settings) stored(ctx context.Context, section *report.Section, origin *
 		}
 		memory = append(memory, [2]float64{float64(n), float64(rss[i]-before) / float64(n) / 1024})
 	}
-	s.Step("scale · hits with %d to %d stored", first, s.Stored)
+	s.Step("scale · hits with %d to %d stored", subjects[0].documents, s.Stored)
 	if err := s.rounds(ctx, subjects); err != nil {
 		return err
 	}
