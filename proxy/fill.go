@@ -95,9 +95,31 @@ func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse
 // fetch asks the rule's source.
 func (p *Proxy) fetch(ctx context.Context, c *call) (cache.Fill, error) {
 	if c.route.origin != nil {
-		return c.route.origin.Fetch(ctx, c.request)
+		return p.fetchOrigin(ctx, c)
 	}
 	return c.state.Database.Fill(ctx, postgres.Call{Rule: c.route.rule, Input: c.input, Format: c.format})
+}
+
+// fetchOrigin asks an HTTP service. Where the rule declares what the service reads, a snapshot is taken
+// before, and the answer is judged as if it had been read in it.
+func (p *Proxy) fetchOrigin(ctx context.Context, c *call) (cache.Fill, error) {
+	if !c.route.rule.Primary || c.state.Database == nil {
+		return c.route.origin.Fetch(ctx, c.request)
+	}
+	v, doubt := c.state.Database.Vantage(ctx, c.route.rule)
+	fill, err := c.route.origin.Fetch(ctx, c.request)
+	if err != nil {
+		return fill, err
+	}
+	fill.Asked, fill.Snapshot, fill.Dependencies = v.Asked, v.Snapshot, v.Dependencies
+	fill.Response.TTLOnly = false
+	switch {
+	case doubt != nil:
+		fill.Refused = cache.RefusedSnapshot
+	case fill.Refused == cache.Storable:
+		fill.Refused = v.Refused
+	}
+	return fill, nil
 }
 
 // admit decides whether the fill is stored, and stores it. It is the one place where that is decided; the

@@ -13,6 +13,7 @@ type Config struct {
 	Admin       Admin
 	Postgres    *Postgres // nil: no SQL rules
 	Cache       Cache
+	MaxLag      time.Duration // of the routes that say nothing else
 	Upstreams   map[string]*Upstream
 	Performance Performance
 	Log         Log

@@ -37,6 +37,7 @@ func (c *compiler) compile() {
 	c.listens()
 	c.oneOf("freshness", f.Freshness, "exact", "bounded", "ttl")
 	c.positive("max_lag", f.MaxLag)
+	config.MaxLag = time.Duration(f.MaxLag)
 	c.oneOf("on_lost", f.OnLost, "bypass", "ttl", "serve")
 	c.atLeast("audit", f.Audit, 0)
 	c.upstreams()

@@ -20,6 +20,7 @@ import (
 	"forebay/proxy/admin"
 	"forebay/proxy/performance"
 	"forebay/rules"
+	"forebay/upstream/changes"
 	"forebay/upstream/postgres"
 )
 
@@ -34,12 +35,14 @@ type app struct {
 	memory      *memory.Store
 	shared      *redis.Store       // nil without Redis
 	database    *postgres.Database // nil without Postgres
+	feed        *changes.Feed      // nil without Postgres
 	performance *performance.Performance
 	proxy       *proxy.Proxy
 	server      *proxy.Server
 	admin       *admin.Admin
 	reloader    *reloader
 	ready       chan struct{} // closed when requests can be answered
+	surveys     chan struct{} // a word that the rules are others
 }
 
 // source gives the configuration anew, for a reload.
@@ -51,7 +54,7 @@ type source interface {
 
 // newApp makes everything and starts nothing.
 func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error) {
-	a := &app{config: config, logger: logger, clock: cache.NewClock(time.Now()), metrics: metrics.NewSet(), ready: make(chan struct{})}
+	a := &app{config: config, logger: logger, clock: cache.NewClock(time.Now()), metrics: metrics.NewSet(), ready: make(chan struct{}), surveys: make(chan struct{}, 1)}
 	a.log = cache.NewChangeLog(rand.Text())
 	limitMemory(config.Cache.Memory)
 	a.memory = memory.New(memory.Config{MaxBytes: config.Cache.Memory}, a.clock, a.metrics)
@@ -65,13 +68,17 @@ func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error
 		a.shared, deps.Shared = shared, shared
 	}
 	if config.Postgres != nil {
-		database, err := postgres.New(postgres.ConfigOf(config.Postgres),
-			postgres.Deps{Log: a.log, Clock: a.clock, Logger: logger, Metrics: a.metrics, Observe: a.observe})
+		of := postgres.Deps{Log: a.log, Clock: a.clock, Logger: logger, Metrics: a.metrics, Observe: a.observe}
+		if err := a.newFeed(config.Postgres, &of); err != nil {
+			return nil, err
+		}
+		database, err := postgres.New(postgres.ConfigOf(config.Postgres), of)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use postgres: %w", err)
 		}
-		a.database = database
+		a.database, deps.Feed = database, a.feed
 	}
+	deps.Secret = config.Admin.Token
 	a.proxy = proxy.New(deps)
 	a.performance = performance.New(config.Performance, a.performanceDeps())
 	a.server = proxy.NewServer(a.proxy, config.Server, logger)
@@ -106,6 +113,7 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	tasks.Go(func() error { return a.reloader.run(work) })
 	if a.database != nil {
 		tasks.Go(func() error { return a.database.Run(work) })
+		tasks.Go(func() error { return a.runFeed(work) })
 	}
 	if a.shared != nil {
 		tasks.Go(func() error { return a.shared.Run(work) })
@@ -115,7 +123,7 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 		tasks.Go(func() error { return a.admin.Serve(work, operator) })
 	}
 	serving.Go(func() error { return a.server.Serve(public) })
-	a.logger.Info("serving", "listen", public.Addr().String(), "admin", address(operator), "version", version)
+	a.logger.Info("serving", "listen", public.Addr().String(), "admin", address(operator), "changes", a.changesMode(), "version", version)
 
 	<-done.Done()
 	a.logger.Info("draining", "timeout", a.config.Server.DrainTimeout)
@@ -132,6 +140,14 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	}
 	a.logger.Info("stopped")
 	return nil
+}
+
+// changesMode returns how changes are to be heard of.
+func (a *app) changesMode() string {
+	if a.config.Postgres == nil {
+		return changes.ModeOff
+	}
+	return a.config.Postgres.Changes
 }
 
 // address names a listener that may not be there.

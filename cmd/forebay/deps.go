@@ -94,10 +94,7 @@ func (a *app) parts() []health.Part {
 		state, reason := origins[name].Health()
 		parts = append(parts, health.Part{Name: health.Upstreams, Of: name, Level: levelOf(state), State: state, Reason: reason})
 	}
-	return append(parts, health.Part{
-		Name: health.ChangeFeed, Level: health.Off,
-		Reason: "changes made outside forebay are not followed; writes through forebay outdate what depends on them",
-	})
+	return append(parts, a.feedPart())
 }
 
 // levelOf reads a part's own word.

@@ -29,6 +29,8 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Say what is wrong with a configuration, without serving it."`
 	Purge   purgeCmd   `cmd:"" help:"Have a running forebay drop stored responses."`
 	Explain explainCmd `cmd:"" help:"Ask a running forebay what becomes of a request, and whether what is stored is current."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at the database and Redis that a configuration is for, and say what keeps changes from being followed."`
+	Changes changesCmd `cmd:"" help:"Install or remove triggers that help forebay to hear of changes."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running forebay whether it is ready; for health checks."`
 	Bench   benchCmd   `cmd:"" help:"Measure forebay: before and after, failures, other caches, scale."`
 	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of the configuration, for editors."`

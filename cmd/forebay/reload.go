@@ -128,6 +128,7 @@ func (r *reloader) replace(ctx context.Context) error {
 	}
 	r.app.performance.Use(config.Performance)
 	r.app.proxy.Use(context.WithoutCancel(ctx), *generation)
+	r.app.resurvey()
 	return nil
 }
 

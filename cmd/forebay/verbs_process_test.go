@@ -78,7 +78,12 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Setenv(name, "http://"+line["listen"])
 			ts.Setenv(name+"_admin", "http://"+line["admin"])
 			ts.Setenv(name+"_address", line["listen"])
-			return true, ""
+			if mode := line["changes"]; mode == "off" {
+				return true, ""
+			}
+			_, followed := findLog(p.logText(), "changes are followed")
+			_, not := findLog(p.logText(), "changes made outside forebay are not followed")
+			return followed || not, p.logText()
 		}
 		select {
 		case <-p.done:

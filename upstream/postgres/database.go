@@ -44,6 +44,7 @@ type Database struct {
 	server    *server
 	catalogue *catalogue
 	strays    strays
+	vantages  vantages
 	own       ownStatements
 	known     sync.Map  // *rules.Rule -> *knowledge
 	scratch   sync.Pool // of *scratch

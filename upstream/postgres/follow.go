@@ -43,7 +43,13 @@ type following struct {
 func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 	surveyed := make(map[*rules.Rule]bool)
 	var failures []error
+	d.vantages.keepOnly(rs)
 	for _, r := range rs {
+		if r.Primary && r.Stores() {
+			if _, err := d.Vantage(ctx, r); err != nil {
+				failures = append(failures, fmt.Errorf("find the tables of rule %q: %w", r.Name, err))
+			}
+		}
 		if r.Query == nil || !r.Stores() {
 			continue
 		}
@@ -107,6 +113,7 @@ func (d *Database) follow() {
 		}
 		return true
 	})
+	d.vantages.want(wanted)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !maps.EqualFunc(d.following.wanted, wanted, slices.Equal) {

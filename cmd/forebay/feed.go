@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"forebay/cache"
+	"forebay/proxy/health"
+	"forebay/rules"
+	"forebay/upstream/changes"
+	"forebay/upstream/postgres"
+)
+
+const (
+	surveyRetry = time.Second
+	lagWatch    = 100 * time.Millisecond // how often the feed's lag is compared with max_lag, for the log
+)
+
+// newFeed makes the change feed and what the database needs of it.
+func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
+	cfg := changes.ConfigOf(config, config.Changes)
+	if config.Publication != "" {
+		cfg.Publication = config.Publication
+	}
+	feed, err := changes.New(cfg, changes.Deps{Log: a.log, Clock: a.clock, Logger: a.logger, Metrics: a.metrics})
+	if err != nil {
+		return fmt.Errorf("cannot use postgres.changes: %w", err)
+	}
+	a.feed = feed
+	deps.Feed, deps.Uncovered = feed, a.uncovered
+	deps.FeedServer = func() (postgres.Server, bool) {
+		id, known := feed.Identity()
+		return postgres.Server(id), known
+	}
+	a.metrics.NewGauge(`forebay_exact`, func() float64 {
+		if a.log.Lag(a.clock.Now()) <= a.maxLag() {
+			return 1
+		}
+		return 0
+	})
+	return nil
+}
+
+// uncovered returns why the feed does not bring a relation's changes; "" if it does or may yet.
+func (a *app) uncovered(oid uint32) string {
+	for _, u := range a.feed.Status().Uncovered {
+		if u.Oid == oid && !u.Rows {
+			return u.Reason
+		}
+	}
+	return ""
+}
+
+// runFeed follows changes, finds out what rules depend on, and says when exact freshness begins and ends.
+func (a *app) runFeed(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.survey(ctx)
+		a.watchLag(ctx)
+	}()
+	err := a.feed.Run(ctx)
+	<-done
+	return err
+}
+
+// survey has what the rules read followed before anybody asks, and tries again while the database is away.
+func (a *app) survey(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.database.Survey(ctx, a.proxy.Config().Rules.Rules())
+		if err == nil {
+			return
+		}
+		a.logger.Debug("rules not surveyed yet", "err", err)
+		if !isAway(err) {
+			return // the rule's fills will look, and its requests say what is wrong
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(surveyRetry):
+		}
+	}
+}
+
+// resurvey has the rules surveyed anew, soon.
+func (a *app) resurvey() {
+	select {
+	case a.surveys <- struct{}{}:
+	default:
+	}
+}
+
+// maxLag returns that of the configuration in place.
+func (a *app) maxLag() time.Duration {
+	select {
+	case <-a.ready:
+		return a.proxy.Config().MaxLag
+	default:
+		return a.config.MaxLag
+	}
+}
+
+// isAway reports whether the database may answer if it is asked again.
+func isAway(err error) bool {
+	var e *postgres.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Class {
+	case postgres.Unavailable, postgres.CircuitOpen, postgres.Busy, postgres.PoolExhausted, postgres.StatementTimeout, postgres.Deadline:
+		return true
+	}
+	return false
+}
+
+// watchLag logs once each way.
+func (a *app) watchLag(ctx context.Context) {
+	ticker := time.NewTicker(lagWatch)
+	defer ticker.Stop()
+	exact, known := false, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.surveys:
+			a.survey(ctx)
+		case <-ticker.C:
+		}
+		lag := a.log.Lag(a.clock.Now())
+		now := lag <= a.maxLag() && a.database.Followed()
+		feed := a.log.Feed()
+		switch {
+		case known && now == exact:
+			continue
+		case now && feed.Mode == cache.FeedOff:
+			a.logger.Info("changes made outside forebay are not followed", "reason", feed.Reason)
+		case now:
+			a.logger.Info("changes are followed", "mode", feed.Mode, "relations", len(feed.Covered))
+		case known && lag != math.MaxInt64 && lag > a.maxLag():
+			a.logger.Warn("news of changes is late; what is stored is not known to be current", "lag", lag, "max_lag", a.maxLag())
+		}
+		exact, known = now, known || now
+	}
+}
+
+// feedPart says how changes are heard of.
+func (a *app) feedPart() health.Part {
+	part := health.Part{Name: health.ChangeFeed, Level: health.Off, Reason: "the configuration has no postgres"}
+	if a.feed == nil {
+		return part
+	}
+	status := a.feed.Status()
+	part.State = status.Mode
+	switch {
+	case status.Mode == cache.FeedOff:
+		part.Reason = status.Reason
+	case !status.Live:
+		part.Level, part.Reason = health.Down, status.Reason
+	case status.Lag > a.maxLag():
+		part.Level = health.Degraded
+		part.Reason = fmt.Sprintf("the news is %s late; max_lag is %s", status.Lag.Round(time.Millisecond), a.maxLag())
+	case len(status.Uncovered) > 0:
+		part.Level = health.Degraded
+		part.Reason = fmt.Sprintf("%s: %s", status.Uncovered[0].Name, status.Uncovered[0].Reason)
+	default:
+		part.Level, part.Reason = health.Up, ""
+	}
+	return part
+}
