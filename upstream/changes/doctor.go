@@ -220,7 +220,7 @@ func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 	if c.events {
 		d.add("event triggers", FindingOK, "", "DDL arrives within its transaction")
 	} else if d.feed.cfg.Mode != ModeNotify {
-		d.add("event triggers", FindingWarn, "run what `forebay changes install --ddl` prints", "DDL is noticed by the catalogue poll, within %v", d.feed.cfg.Poll)
+		d.add("event triggers", FindingWarn, "run what `forebay changes install` prints", "DDL is noticed by the catalogue poll, within %v", d.feed.cfg.Poll)
 	}
 	w := &follower{feed: d.feed}
 	if d.feed.cfg.Mode != ModeNotify {

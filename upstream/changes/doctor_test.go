@@ -31,12 +31,12 @@ func TestDoctorFindsWhatIsWrongWithTables(t *testing.T) {
 	wanted[w.oid("clients")] = []int16{1, 3}
 	all := findings(Examine(t.Context(), Config{URL: rules.Secret(w.url)}, wanted, nil))
 	wants(t, all, "table public.keyless", FindingFail, "ALTER TABLE public.keyless REPLICA IDENTITY FULL;")
-	wants(t, all, "table public.totals", FindingFail, "forebay changes install --ddl")
+	wants(t, all, "table public.totals", FindingFail, "forebay changes install")
 	wants(t, all, "table public.clients.status", FindingWarn, "ALTER TABLE public.clients REPLICA IDENTITY FULL;")
 	for _, check := range []string{"connection", "primary", "wal_level", "publication", "replication", "slots", "wal senders", "long writers", "synchronous_commit", "tables"} {
 		wants(t, all, check, FindingOK, "")
 	}
-	wants(t, all, "event triggers", FindingWarn, "forebay changes install --ddl")
+	wants(t, all, "event triggers", FindingWarn, "forebay changes install")
 	wants(t, all, "WAL retention", FindingWarn, "max_slot_wal_keep_size")
 	if n := w.number(`select count(*) from pg_publication`); n != 0 {
 		t.Errorf("made %d publications; want nothing written", n)

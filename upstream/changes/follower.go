@@ -141,7 +141,7 @@ func (w *follower) unfollowable(e *entry) *refusal {
 		return r
 	}
 	if !e.triggers {
-		return refuse("table "+e.quoted+" has no triggers that notify", "install them with `forebay changes install`")
+		return refuse("table "+e.quoted+" has no triggers that notify", "install them with `forebay changes install --notify`")
 	}
 	return nil
 }

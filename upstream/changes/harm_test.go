@@ -34,7 +34,7 @@ func TestWhatPublishingWouldHarmIsNotPublished(t *testing.T) {
 		"nothing":  "run ALTER TABLE public.nothing REPLICA IDENTITY DEFAULT;",
 		"deferred": "REPLICA IDENTITY FULL",
 		"unlogged": "run ALTER TABLE public.unlogged SET LOGGED;",
-		"totals":   "forebay changes install --ddl",
+		"totals":   "forebay changes install",
 		"numbers":  "ttl",
 	} {
 		if u := p.uncovered(w.oid(name)); !strings.Contains(u.Fix, fix) || u.Reason == "" {

@@ -63,6 +63,6 @@ func (e *entry) unheard() *refusal {
 func (e *entry) refreshed() *refusal {
 	return refuse(
 		fmt.Sprintf("materialized view %s changes with its REFRESH, which the write-ahead log does not tell of", e.quoted),
-		"install the event triggers with `forebay changes install --ddl`, or leave its responses to their ttl",
+		"install the event triggers with `forebay changes install`, or leave its responses to their ttl",
 	)
 }

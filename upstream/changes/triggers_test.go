@@ -74,7 +74,7 @@ func TestNotifyTellsWhichTablesChanged(t *testing.T) {
 	wanted[clients] = []int16{1}
 	p.Watch(wanted)
 	p.run()
-	if u := p.uncovered(clients); u.Fix != "install them with `forebay changes install`" {
+	if u := p.uncovered(clients); u.Fix != "install them with `forebay changes install --notify`" {
 		t.Errorf("fix %q", u.Fix)
 	}
 	tables, err := Tables(t.Context(), cfg, []uint32{clients, sessions, w.oid("keyless")})
