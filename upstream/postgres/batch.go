@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"forebay/upstream/postgres/wire"
@@ -359,4 +360,13 @@ func (b *batch) failedValue(dst []byte, i int, name string) []byte {
 		return strconv.AppendInt(dst, int64(i), 10)
 	}
 	return b.value(dst, name)
+}
+
+// spell lists what an atomic batch refused.
+func spell(items []ItemError) string {
+	parts := make([]string, len(items))
+	for i, item := range items {
+		parts[i] = fmt.Sprintf("item %d: %s", item.Index+1, item.Detail)
+	}
+	return strings.Join(parts, " ")
 }

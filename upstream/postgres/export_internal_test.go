@@ -1,14 +1,19 @@
 package postgres
 
-// RowOf returns the row that a call of a rule with one table and one condition depends on, for tests.
-func RowOf(d *Database, call Call) (oid uint32, column int16, value string, ok bool) {
+// RowsOf returns the rows that a call of a rule with one table and one condition depends on; not ok: it is the
+// table.
+func RowsOf(d *Database, call Call) (values []string, ok bool) {
 	f := d.know(call.Rule).found.Load()
 	if f == nil {
-		return 0, 0, "", false
+		return nil, false
 	}
 	for oid, conditions := range f.rows {
-		value, null, ok := conditions[0].value(call.Input.Arguments)
-		return oid, conditions[0].column, value, ok && !null
+		rows, ok := conditions[0].appendRows(nil, oid, call.Input.Arguments)
+		for _, row := range rows {
+			_, _, value, _ := row.Row()
+			values = append(values, value)
+		}
+		return values, ok
 	}
-	return 0, 0, "", false
+	return nil, false
 }

@@ -294,7 +294,7 @@ func TestExportOutlivesTheStatementTimeout(t *testing.T) {
 // The enveloped form stays bounded.
 func TestEnvelopedFormIsBounded(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "", exportRoutes)
+	s := newSite(t, "", exportRoutes, func(c *postgres.Config) { c.StatementTimeout = time.Minute })
 	_, err := s.Fill(t.Context(), s.call(t, "GET /rows?n=1000&width=100000", ""))
 	if e := failure(t, err); e.Class != postgres.TooLarge || e.Status != 413 {
 		t.Errorf("%s, status %d", e.Class, e.Status)

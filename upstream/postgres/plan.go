@@ -27,12 +27,12 @@ type scan struct {
 	equalities   []equality
 }
 
-// equality says that a column equals a parameter. Left and right are as they are compared: asText says
-// that a side was cast to text.
+// equality says that a column equals a parameter, or one of the elements of it.
 type equality struct {
 	column    string
-	parameter int // from 1
-	asText    bool
+	parameter int  // from 1
+	asText    bool // a side was cast to text
+	any       bool // column = ANY ($n)
 }
 
 // parsePlan reads a generic plan and returns every mention of a table in it.
@@ -85,7 +85,7 @@ func (p *plan) scans(dst *[]scan, told bool) {
 	}
 }
 
-// equalities returns the conditions of the form column = $n among those that all hold.
+// equalities returns the conditions of the form column = $n or column = ANY ($n) among those that all hold.
 func equalities(alias string, conditions ...string) []equality {
 	var list []equality
 	for _, condition := range conditions {
@@ -187,11 +187,12 @@ func parseEquality(alias, condition string) (equality, bool) {
 	}
 	for i, side := range sides {
 		column, columnCast := uncast(side)
-		parameter, parameterCast := uncast(sides[1-i])
+		elements, isAny := strings.CutPrefix(sides[1-i], "ANY ")
+		parameter, parameterCast := uncast(unwrap(elements))
 		table, name, ok := parseColumn(column)
 		n, err := strconv.Atoi(strings.TrimPrefix(parameter, "$"))
-		if ok && table == alias && strings.HasPrefix(parameter, "$") && err == nil {
-			return equality{column: name, parameter: n, asText: columnCast || parameterCast}, true
+		if ok && table == alias && strings.HasPrefix(parameter, "$") && err == nil && !(isAny && i == 1) {
+			return equality{column: name, parameter: n, asText: columnCast || parameterCast, any: isAny}, true
 		}
 	}
 	return equality{}, false

@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // server is the URL of a superuser's database on the tests' server; set by TestMain, then left alone.
 var server string

@@ -56,7 +56,14 @@ func (c *checking) check(ctx context.Context) error {
 		}
 	}
 	for _, name := range c.rule.DependsOn {
-		_, err := c.s.resolve(ctx, []string{name})
+		oids, err := c.s.resolve(ctx, []string{name})
+		var declared []relation
+		if err == nil {
+			declared, err = c.s.relations(ctx, oids)
+		}
+		if err == nil && declared[0].kind == 'v' {
+			c.mistake(c.rule.Position, "depends_on names the view %q, which changes with its tables only; name these", name)
+		}
 		if errors.Is(err, errNoTable) {
 			c.mistake(c.rule.Position, "depends_on names the table %q, which is not there; write schema.table, or create it", name)
 		} else if err != nil {

@@ -123,7 +123,7 @@ func TestStatementsSurviveBeingDeallocated(t *testing.T) {
 
 func TestPrepareFindsEveryMistake(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, clientsSchema+"create table hidden (id int); alter table hidden enable row level security;", `
+	s := newSite(t, clientsSchema+"create view seen as select 1 as n; create table hidden (id int); alter table hidden enable row level security;", `
 - route: GET /fine
   query: select id from clients
 - route: GET /typo
@@ -135,6 +135,10 @@ func TestPrepareFindsEveryMistake(t *testing.T) {
 - route: GET /depends
   ttl: 60s
   depends_on: [nothing_such]
+  query: select 1 as n
+- route: GET /view
+  ttl: 60s
+  depends_on: [seen]
   query: select 1 as n
 - route: GET /writes
   query: with gone as (delete from clients returning id) select id from gone
@@ -155,6 +159,7 @@ func TestPrepareFindsEveryMistake(t *testing.T) {
 		"GET /gone":       `relation "nowhere" does not exist`,
 		"GET /syntax":     `syntax error`,
 		"GET /depends":    `depends_on names the table "nothing_such", which is not there`,
+		"GET /view":       `depends_on names the view "seen"`,
 		"GET /writes":     `writes to clients in a rule that reads`,
 		"POST /silent":    `returns no rows; add RETURNING`,
 		"GET /wide":       `returns 2 columns; rows: value wants one`,

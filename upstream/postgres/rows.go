@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -24,46 +25,87 @@ const (
 	oidUUID    = 2950
 )
 
-// rowCondition says that a rule reads of a table only rows in which the column equals an argument.
-// Immutable.
+// arraysOf are the types of lists of them.
+var arraysOf = map[uint32]uint32{
+	oidBool: 1000, oidInt8: 1016, oidInt2: 1005, oidInt4: 1007, oidText: 1009, oidVarchar: 1009, oidDate: 1182, oidUUID: 2951,
+}
+
+// maxRows is how many rows one response depends on; with more it is the table.
+const maxRows = 1000
+
+// rowCondition says that a rule reads of a table only rows in which the column equals an argument, or one
+// of a list. Immutable.
 type rowCondition struct {
 	column   int16 // attribute number
 	name     string
 	kind     uint32 // the column's type
 	enum     bool
+	list     bool
 	argument int // index in the rule's arguments
 }
 
-// value returns the text that Postgres has for the argument in the column. Not ok: it may have another one.
-// A NULL equals nothing, so there is no such row.
-func (c *rowCondition) value(arguments []rules.Argument) (text string, null, ok bool) {
+// appendRows appends the rows of the table that an argument stands for. Not ok: it is not known by which
+// text Postgres knows them. A NULL equals nothing, so there is no such row.
+func (c *rowCondition) appendRows(dst []cache.Dependency, oid uint32, arguments []rules.Argument) ([]cache.Dependency, bool) {
 	if c.argument < 0 || c.argument >= len(arguments) {
-		return "", false, false
+		return dst, false
 	}
 	a := arguments[c.argument]
-	if !a.Present {
-		return "", true, true
+	switch {
+	case !a.Present:
+		return dst, true
+	case c.list:
+		return c.appendList(dst, oid, a.Text)
 	}
-	text = string(a.Text)
+	text, ok := c.text(string(a.Text))
+	return append(dst, cache.Row(oid, c.column, text)), ok
+}
+
+// appendList appends the rows that the elements of an array literal stand for.
+func (c *rowCondition) appendList(dst []cache.Dependency, oid uint32, literal []byte) ([]cache.Dependency, bool) {
+	inside, begins := bytes.CutPrefix(literal, []byte("{"))
+	inside, ends := bytes.CutSuffix(inside, []byte("}"))
+	if !begins || !ends {
+		return dst, false
+	}
+	var element []byte
+	for i, n := 0, 0; i < len(inside); n++ {
+		var quoted bool
+		element, quoted, i = arrayElement(element[:0], inside, i)
+		if !quoted && string(element) == "NULL" {
+			continue
+		}
+		text, ok := c.text(string(element))
+		if !ok || n >= maxRows {
+			return dst, false
+		}
+		dst = append(dst, cache.Row(oid, c.column, text))
+	}
+	return dst, true
+}
+
+// text returns the text that Postgres has for a value in the column, which was written so. Not ok: it may
+// have another one.
+func (c *rowCondition) text(written string) (text string, ok bool) {
 	switch {
 	case c.enum || c.kind == oidText || c.kind == oidVarchar:
-		return text, false, true
+		return written, true
 	case c.kind == oidInt2 || c.kind == oidInt4 || c.kind == oidInt8:
-		n, err := strconv.ParseInt(text, 10, 64)
-		return strconv.FormatInt(n, 10), false, err == nil && !strings.HasPrefix(text, "+")
+		n, err := strconv.ParseInt(written, 10, 64)
+		return strconv.FormatInt(n, 10), err == nil && !strings.HasPrefix(written, "+")
 	case c.kind == oidBool:
-		switch text {
+		switch written {
 		case "true", "t":
-			return "t", false, true
+			return "t", true
 		case "false", "f":
-			return "f", false, true
+			return "f", true
 		}
 	case c.kind == oidUUID:
-		return text, false, isPlainUUID(text)
+		return written, isPlainUUID(written)
 	case c.kind == oidDate:
-		return text, false, isPlainDate(text)
+		return written, isPlainDate(written)
 	}
-	return "", false, false
+	return "", false
 }
 
 // isPlainUUID reports whether the text is a UUID as Postgres writes it.
@@ -222,16 +264,28 @@ func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool
 		if !known || eq.parameter < 1 || eq.parameter > len(m.types) || eq.parameter > len(m.statement.params) {
 			continue
 		}
-		kind := m.types[eq.parameter-1]
-		textual := (kind == oidText || kind == oidVarchar) && (c.kind == oidText || c.kind == oidVarchar)
-		if !textual && (kind != c.kind || eq.asText) {
+		if kind := m.types[eq.parameter-1]; !c.comparedWith(kind, eq) {
 			continue
 		}
+		c.list = eq.any
 		if c.argument = m.statement.params[eq.parameter-1]; c.argument >= 0 {
 			return c, true
 		}
 	}
 	return rowCondition{}, false
+}
+
+// comparedWith reports whether the column is compared with a parameter of that type as it is: by the equality
+// of their common type.
+func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
+	isText := c.kind == oidText || c.kind == oidVarchar
+	switch {
+	case eq.any:
+		return kind != 0 && kind == arraysOf[c.kind] && (isText || !eq.asText)
+	case isText:
+		return kind == oidText || kind == oidVarchar
+	}
+	return kind == c.kind && !eq.asText
 }
 
 // columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
@@ -292,13 +346,12 @@ func (f *finding) appendTable(dst []cache.Dependency, oid uint32, feed *cache.Fe
 	told, start := feed.Covered[oid].Columns, len(dst)
 	dst = append(dst, cache.Whole(oid))
 	for i := range conditions {
-		c := &conditions[i]
-		text, null, ok := c.value(arguments)
-		switch {
-		case !ok || !slices.Contains(told, c.column):
+		ok := slices.Contains(told, conditions[i].column)
+		if ok {
+			dst, ok = conditions[i].appendRows(dst, oid, arguments)
+		}
+		if !ok {
 			return append(dst[:start], cache.Relation(oid))
-		case !null:
-			dst = append(dst, cache.Row(oid, c.column, text))
 		}
 	}
 	return dst

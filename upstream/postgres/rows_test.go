@@ -31,85 +31,93 @@ create function plus(x int) returns int language sql immutable as 'select x + 1'
 create function within(x int) returns setof t language sql stable as 'select * from t where id = x';
 `
 
-// TestRowsAreToldApart lists statements, and the tables of which certain rows alone decide what they answer.
+// toldApart are statements, and the tables of which certain rows alone decide what they answer.
+var toldApart = []struct{ query, rows string }{
+	// equality with a parameter of the column's type, alone or beside other conditions
+	{"select * from t where id = @i", "t[id]"},
+	{"select * from t where @i = id", "t[id]"},
+	{"select * from t where id = @i and txt like '%a) AND (b''%' and num > 1", "t[id]"},
+	{"select * from t where big = @i", "t[big]"},
+	{"select * from t where small = @i", "t[small]"},
+	{"select * from t where flag = @b", "t[flag]"},
+	{"select * from t where u = @u", "t[u]"},
+	{"select * from t where d = @d", "t[d]"},
+	{"select * from t where e = @s", "t[e]"},
+	{"select * from t where txt = @s", "t[txt]"},
+	{"select * from t where vc = @s", "t[vc]"},
+	{`select * from t where "Order" = @i`, "t[Order]"},
+	{`select * from "select" where id = @i`, "select[id]"},
+	{`select * from "select" as "my ""own"" name" where "from" = @s`, "select[from]"},
+	{"select count(*), max(id) from t where n = @i", "t[n]"},
+	{"select * from t where id = any(@l)", "t[id]"},
+	{"select * from t where txt = any(@k)", "t[txt]"},
+	{"select * from t where vc = any(@k)", "t[vc]"},
+	{"select * from t where u = any(@k::uuid[])", "t[u]"},
+	{"select * from t where n in (@i)", "t[n]"},
+	{"select * from t where n = @i order by id limit 10", "t[n]"},
+	{"select * from t where n between 1 and @i and id = @i", "t[id]"},
+	{"with x as materialized (select * from t where n = @i) select * from x a join x b using (id)", "t[n]"},
+	{"select * from v where id = @i", "t[id]"},
+	{"select * from barrier where id = @i", "t[id]"},
+	{"select * from within(@i)", ""}, // reaches a function that is more than a word
+	{"select plus(n) from t where id = @i", "t[id]"},
+	{"select now() from t where id = @i", "t[id]"},
+	// joins: each table for itself, and what follows from a condition on the other
+	{"select * from t join o on o.t = t.id where t.id = @i", "o[t] t[id]"},
+	{"select * from t left join o on o.t = t.n where t.id = @i", "t[id]"},
+	{"select * from t left join o on o.id = @i", "o[id]"},
+	{"select * from t left join o on t.id = @i", ""},
+	{"select * from t where id = (select t from o where id = @i)", ""},
+	{"select * from t where id = @i and exists (select from o where v = t.txt)", "t[id]"},
+	{"select * from t a join t b on a.id = b.n where a.id = @i and b.n = @i", "t[id,n]"},
+	{"select * from t a join t b on a.big = b.n where a.id = @i", ""},
+	{"select id from t where n = @i union all select id from t where id = @i", "t[n,id]"},
+	{"select id from t where n = @i union all select id from t", ""},
+	{"select *, (select count(*) from t) from t where id = @i", ""},
+	{"select * from twice where id = @i", ""},
+	// what is no condition of every row
+	{"select * from t where id = @i or n = 1", ""},
+	{"select * from t where not (id = @i)", ""},
+	{"select * from t where (@i::int is null or id = @i)", ""},
+	{"select * from t where coalesce(@i, 1) = id", ""},
+	{"select * from t where id = @i + 1", ""},
+	{"select * from t where id > @i", ""},
+	{"select * from t where id <> all(@l)", ""},
+	{"select * from t where id > any(@l)", ""},
+	{"select * from t where id = any(arr)", ""},
+	{"select * from t where big = any(@l::int[])", ""},
+	{"select * from t where @i = any(arr)", ""},
+	{"select * from t where id = 1", ""},
+	{"select * from t where case when id = @i then true end", ""},
+	{"select count(*) filter (where id = @i) from t", ""},
+	{"select * from t order by id = @i", ""},
+	{"select bool_or(id = @i) from t", ""},
+	{"select * from t where txt = 'x.id = $1' and num = 1 and @i > 0", ""},
+	// equal is not the same text
+	{"select * from t where num = @i", ""},
+	{"select * from t where bp = @s", ""},
+	{"select * from t where ts = @s::timestamptz", ""},
+	{"select * from t where js = @s::jsonb", ""},
+	{"select * from t where gen = @i", ""},
+	{"select * from t where lower(txt) = @s", ""},
+	{"select * from t where txt = @s collate \"C\"", "t[txt]"},
+	{"select * from t where id::text = @s", ""},
+	{"select * from t where big = @i::int", ""},
+	{"select * from t where arr = array[@i::int]", ""},
+	{"select * from t where id = any(array[@i::int, 5])", ""},
+	// functions that may read anything
+	{"select opaque(id) from t where id = @i", ""},
+	{"select * from t where id = @i and opaque(1) > 0", ""},
+	// heirs are tables of their own, partitions are not
+	{"select * from parent where id = @i", "child[id] parent[id]"},
+	{"select * from parted where id = @i", "parted_1[id] parted_2[id]"},
+}
+
 func TestRowsAreToldApart(t *testing.T) {
 	t.Parallel()
-	type routeCase struct{ query, rows string }
-	var cases []routeCase
-	f := func(query, rows string) { cases = append(cases, routeCase{query, rows}) }
-	// equality with a parameter of the column's type, alone or beside other conditions
-	f("select * from t where id = @i", "t[id]")
-	f("select * from t where @i = id", "t[id]")
-	f("select * from t where id = @i and txt like '%a) AND (b''%' and num > 1", "t[id]")
-	f("select * from t where big = @i", "t[big]")
-	f("select * from t where small = @i", "t[small]")
-	f("select * from t where flag = @b", "t[flag]")
-	f("select * from t where u = @u", "t[u]")
-	f("select * from t where d = @d", "t[d]")
-	f("select * from t where e = @s", "t[e]")
-	f("select * from t where txt = @s", "t[txt]")
-	f("select * from t where vc = @s", "t[vc]")
-	f(`select * from t where "Order" = @i`, "t[Order]")
-	f(`select * from "select" where id = @i`, "select[id]")
-	f(`select * from "select" as "my ""own"" name" where "from" = @s`, "select[from]")
-	f("select count(*), max(id) from t where n = @i", "t[n]")
-	f("select * from t where n in (@i)", "t[n]")
-	f("select * from t where n = @i order by id limit 10", "t[n]")
-	f("select * from t where n between 1 and @i and id = @i", "t[id]")
-	f("with x as materialized (select * from t where n = @i) select * from x a join x b using (id)", "t[n]")
-	f("select * from v where id = @i", "t[id]")
-	f("select * from barrier where id = @i", "t[id]")
-	f("select * from within(@i)", "") // reaches a function that is more than a word
-	f("select plus(n) from t where id = @i", "t[id]")
-	f("select now() from t where id = @i", "t[id]")
-	// joins: each table for itself, and what follows from a condition on the other
-	f("select * from t join o on o.t = t.id where t.id = @i", "o[t] t[id]")
-	f("select * from t left join o on o.t = t.n where t.id = @i", "t[id]")
-	f("select * from t left join o on o.id = @i", "o[id]")
-	f("select * from t left join o on t.id = @i", "")
-	f("select * from t where id = (select t from o where id = @i)", "")
-	f("select * from t where id = @i and exists (select from o where v = t.txt)", "t[id]")
-	f("select * from t a join t b on a.id = b.n where a.id = @i and b.n = @i", "t[id,n]")
-	f("select * from t a join t b on a.big = b.n where a.id = @i", "")
-	f("select id from t where n = @i union all select id from t where id = @i", "t[n,id]")
-	f("select id from t where n = @i union all select id from t", "")
-	f("select *, (select count(*) from t) from t where id = @i", "")
-	f("select * from twice where id = @i", "")
-	// what is no condition of every row
-	f("select * from t where id = @i or n = 1", "")
-	f("select * from t where not (id = @i)", "")
-	f("select * from t where (@i::int is null or id = @i)", "")
-	f("select * from t where coalesce(@i, 1) = id", "")
-	f("select * from t where id = @i + 1", "")
-	f("select * from t where id > @i", "")
-	f("select * from t where id = 1", "")
-	f("select * from t where case when id = @i then true end", "")
-	f("select count(*) filter (where id = @i) from t", "")
-	f("select * from t order by id = @i", "")
-	f("select bool_or(id = @i) from t", "")
-	f("select * from t where txt = 'x.id = $1' and num = 1 and @i > 0", "")
-	// equal is not the same text
-	f("select * from t where num = @i", "")
-	f("select * from t where bp = @s", "")
-	f("select * from t where ts = @s::timestamptz", "")
-	f("select * from t where js = @s::jsonb", "")
-	f("select * from t where gen = @i", "")
-	f("select * from t where lower(txt) = @s", "")
-	f("select * from t where txt = @s collate \"C\"", "t[txt]")
-	f("select * from t where id::text = @s", "")
-	f("select * from t where big = @i::int", "")
-	f("select * from t where arr = array[@i::int]", "")
-	f("select * from t where id = any(array[@i::int, 5])", "")
-	// functions that may read anything
-	f("select opaque(id) from t where id = @i", "")
-	f("select * from t where id = @i and opaque(1) > 0", "")
-	// heirs are tables of their own, partitions are not
-	f("select * from parent where id = @i", "child[id] parent[id]")
-	f("select * from parted where id = @i", "parted_1[id] parted_2[id]")
-
 	routes := ""
-	for i, c := range cases {
-		routes += fmt.Sprintf("- route: GET /%d\n  ttl: 60s\n  params: {i: {type: int, optional: true}, s: {type: text, optional: true}, b: {type: bool, optional: true}, u: {type: uuid, optional: true}, d: {type: date, optional: true}}\n  query: |\n    %s\n", i, withAll(c.query))
+	for i, c := range toldApart {
+		routes += fmt.Sprintf("- route: GET /%d\n  ttl: 60s\n  params: {i: {type: int, optional: true}, l: {type: int, list: true, optional: true}, k: {type: text, list: true, optional: true}, s: {type: text, optional: true}, b: {type: bool, optional: true}, u: {type: uuid, optional: true}, d: {type: date, optional: true}}\n  query: |\n    %s\n", i, withAll(c.query))
 	}
 	database := newDatabase(t, server, rowsSchema)
 	for way, option := range bothWays {
@@ -119,7 +127,7 @@ func TestRowsAreToldApart(t *testing.T) {
 			if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
 				t.Fatal(err)
 			}
-			for i, c := range cases {
+			for i, c := range toldApart {
 				got := s.Classification(s.call(t, fmt.Sprintf("GET /%d", i), "").Rule)
 				slices.Sort(got.Rows)
 				if rows := strings.Join(got.Rows, " "); rows != c.rows || !got.Known {
@@ -133,12 +141,40 @@ func TestRowsAreToldApart(t *testing.T) {
 // withAll adds the parameters that a statement does not use, since each that is declared has to be used.
 func withAll(query string) string {
 	var unused []string
-	for _, p := range []string{"i", "s", "b", "u", "d"} {
+	for _, p := range []string{"i", "s", "b", "u", "d", "l", "k"} {
 		if !strings.Contains(query, "@"+p) {
 			unused = append(unused, "@"+p+"::text")
 		}
 	}
 	return "select q.* from (" + query + ") as q, (select concat(" + strings.Join(unused, ", ") + ") as unused offset 0) as p"
+}
+
+// A response of a list depends on the rows of its elements.
+func TestListsAreRowsOfTheirElements(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rowsSchema, `
+- route: GET /ids
+  ttl: 60s
+  params: {ids: {type: int, list: true, optional: true}}
+  query: select id from t where id = any(@ids)
+- route: GET /names
+  ttl: 60s
+  params: {names: {type: text, list: true, separator: ";"}}
+  query: select id from t where txt = any(@names)
+`)
+	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string][]string{
+		"GET /ids?ids=1,02,-7": {"1", "2", "-7"},
+		"GET /ids":             nil,
+		`GET /names?names=a,b;"q";NULL;%7Bx%7D;\`: {"a,b", `"q"`, "NULL", "{x}", `\`},
+	} {
+		got, ok := postgres.RowsOf(s.Database, s.call(t, request, ""))
+		if !ok || !slices.Equal(got, want) {
+			t.Errorf("%s depends on %q, %t; want %q", request, got, ok, want)
+		}
+	}
 }
 
 // By which collation texts are compared a plan does not show. Where one takes different texts for equal, no
@@ -241,13 +277,13 @@ func TestRowValuesAreAsPostgresWritesThem(t *testing.T) {
 		}
 		call := s.call(t, "GET /"+kind+"?x=1", "")
 		call.Input.Arguments[0].Text = []byte(text)
-		oid, column, value, ok := postgres.RowOf(s.Database, call)
+		values, ok := postgres.RowsOf(s.Database, call)
 		if !ok {
 			return // the table
 		}
 		rendered++
-		if value != want || oid == 0 || column == 0 {
-			r.Fatalf("%s %q is known as %q; Postgres writes %q", kind, text, value, want)
+		if len(values) != 1 || values[0] != want {
+			r.Fatalf("%s %q is known as %q; Postgres writes %q", kind, text, values, want)
 		}
 	})
 	if rendered < 20 {
