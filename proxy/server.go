@@ -131,6 +131,9 @@ func (c *pacedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// NetConn returns the connection behind, as tls.Conn's does: its way to end can be chosen there.
+func (c *pacedConn) NetConn() net.Conn { return c.Conn }
+
 // quietLogger takes what fasthttp has to say about broken clients as debug messages.
 type quietLogger struct{ logger *slog.Logger }
 

@@ -18,8 +18,11 @@ const maxInterim = 16
 // readHead reads the header of the final answer into h. Interim responses are passed over, but for 101,
 // which is final for its request.
 func readHead(br *bufio.Reader, h *fasthttp.ResponseHeader) error {
-	for range maxInterim {
+	for i := range maxInterim {
 		raw, err := peekHead(br)
+		if err != nil && i > 0 {
+			err = fmt.Errorf("%w: after an interim response: %w", io.ErrUnexpectedEOF, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -75,22 +78,33 @@ type headFacts struct {
 	codings []byte // Content-Encoding, where it has several lines
 }
 
-// scanHead refuses a header that two readers could frame differently. The parser behind it would take
-// one reading: with both framings the chunked one, in HTTP/1.0 the other.
+// scanHead refuses a header that two readers could take differently: in its framing, or in where a line of
+// it ends. The parser behind it would take one reading: with both framings the chunked one, in HTTP/1.0 the
+// other, and a bare line feed for a line's end.
 func scanHead(raw []byte) (facts headFacts, err error) {
 	line, rest, _ := bytes.Cut(raw, []byte("\r\n"))
-	http11 := bytes.HasPrefix(line, []byte("HTTP/1.1"))
+	if !isStatusLine(line) {
+		return facts, errNotHTTP
+	}
+	http11 := line[len("HTTP/1.")] != '0'
 	lengths, transfers, encodings := 0, 0, 0
-	for len(rest) > 0 {
+	for len(rest) > len("\r\n") {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if bytes.ContainsAny(line, "\r\n\x00") || line[0] == ' ' || line[0] == '\t' {
+			return facts, errFraming
+		}
 		name, value, _ := bytes.Cut(line, []byte{':'})
-		name, value = bytes.TrimRight(name, " \t"), bytes.Trim(value, " \t")
-		switch {
-		case is(name, "Content-Length"):
-			lengths++
-		case is(name, "Transfer-Encoding"):
-			transfers++
-		case is(name, "Content-Encoding"):
+		value = bytes.Trim(value, " \t")
+		switch plain := bytes.TrimRight(name, " \t"); {
+		case is(plain, "Content-Length"):
+			if lengths++; len(plain) != len(name) || ambiguousLength(value) != "" {
+				return facts, errFraming
+			}
+		case is(plain, "Transfer-Encoding"):
+			if transfers++; len(plain) != len(name) || !is(value, "chunked") {
+				return facts, errFraming
+			}
+		case is(plain, "Content-Encoding"):
 			if encodings++; encodings > 1 {
 				facts.codings = append(append(facts.codings, ", "...), value...)
 			} else {
@@ -105,6 +119,19 @@ func scanHead(raw []byte) (facts headFacts, err error) {
 		facts.codings = nil
 	}
 	return facts, nil
+}
+
+// isStatusLine reports whether the line, which begins with HTTP/1., is a status line (RFC 9112 s.4).
+func isStatusLine(line []byte) bool {
+	if len(line) < len("HTTP/1.1 200") || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+		return false
+	}
+	for _, at := range [...]int{7, 9, 10, 11} {
+		if line[at] < '0' || line[at] > '9' {
+			return false
+		}
+	}
+	return !bytes.ContainsAny(line, "\r\n\x00")
 }
 
 // framing tells where an answer's body ends.

@@ -21,6 +21,7 @@ type connection struct {
 	pause time.Duration
 	used  bool // by an exchange before this one
 
+	sendBy  time.Time // all writes must be taken by then; zero: each within the pause
 	written time.Time // when the write deadline was last moved
 
 	mu    sync.Mutex // guards all below
@@ -62,10 +63,16 @@ func (o *Origin) dial(addr string, left time.Duration) (net.Conn, error) {
 	return c, nil
 }
 
-// Write moves the deadline only when a good part of it is gone: setting one costs about as much as a small
+// expectSent sets by when all that is written from now on must be taken.
+func (c *connection) expectSent(by time.Time) error {
+	c.sendBy = by
+	return c.Conn.SetWriteDeadline(by)
+}
+
+// Write writes. It moves the deadline only when a good part of it is gone: setting one costs about as much as a small
 // write.
 func (c *connection) Write(b []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.written) > c.pause/4 {
+	if now := time.Now(); c.sendBy.IsZero() && now.Sub(c.written) > c.pause/4 {
 		if err := c.Conn.SetWriteDeadline(now.Add(c.pause)); err != nil {
 			return 0, err
 		}
@@ -105,8 +112,21 @@ func (c *connection) expectBody() {
 func (c *connection) rest() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used, c.paced, c.written = true, false, time.Time{}
+	c.used, c.paced, c.written, c.sendBy = true, false, time.Time{}, time.Time{}
 	return c.Conn.SetDeadline(time.Time{})
+}
+
+// quiet reports whether no more was read from the network than was asked for. Only TLS reads ahead of its
+// reader: a record behind the answer's last one may be here already.
+func (c *connection) quiet() bool {
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	_ = secure.SetReadDeadline(time.Unix(1, 0)) // what is not here yet is not waited for
+	var b [1]byte
+	_, err := secure.Read(b[:])
+	return isTimeout(err) && secure.SetReadDeadline(time.Time{}) == nil
 }
 
 // lease is a connection for one exchange.
@@ -131,7 +151,7 @@ func (o *Origin) acquire(by time.Time) (*lease, error) {
 			return nil, err
 		}
 		conn := cc.Conn().(*connection)
-		if conn.used && !conn.alive() {
+		if conn.used && !(conn.alive() && conn.quiet()) {
 			o.client.CloseConn(cc)
 			continue
 		}

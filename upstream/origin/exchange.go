@@ -96,7 +96,10 @@ func (o *Origin) try(r *request) (a *answer, fresh bool, err error) {
 // sendAndWait sends all there is and then reads.
 func (o *Origin) sendAndWait(r *request, a *answer) error {
 	w := o.client.AcquireWriter(a.conn)
-	_, err := w.Write(r.head)
+	err := a.conn.expectSent(r.by)
+	if err == nil {
+		_, err = w.Write(r.head)
+	}
 	if err == nil {
 		_, err = w.Write(r.body)
 	}

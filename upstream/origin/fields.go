@@ -63,11 +63,17 @@ func is(name []byte, want string) bool {
 // head is a request's header as it goes out: a request line and fields, written one after the other.
 type head []byte
 
-// newHead begins a request. The target travels as it is.
+// newHead begins a request. The target travels as it is; one without a path asks for the root, and an
+// asterisk is about the service, not about a place in it.
 func newHead(dst []byte, method, base string, path, query []byte) head {
 	h := append(head(dst), method...)
 	h = append(h, ' ')
-	h = append(h, base...)
+	if string(path) != "*" {
+		h = append(h, base...)
+	}
+	if len(path) == 0 && base == "" {
+		h = append(h, '/')
+	}
 	h = append(h, path...)
 	if query != nil {
 		h = append(h, '?')

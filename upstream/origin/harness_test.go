@@ -32,9 +32,6 @@ func TestMain(m *testing.M) {
 // patience bounds every wait of these tests: a hang is a failure with a name.
 const patience = 10 * time.Second
 
-// prefetch is how much of a sized body the server reads before it calls the handler, here and in the product.
-const prefetch = 64 << 10 // bytes
-
 // peer is one end of a connection, in raw bytes.
 type peer struct {
 	t *testing.T
@@ -232,7 +229,7 @@ func newFront(t *testing.T, o *Origin, change func(*Passage)) *front {
 		NoDefaultContentType:         true,
 		ReadBufferSize:               32 << 10,
 		ReadTimeout:                  patience,
-		MaxRequestBodySize:           prefetch,
+		MaxRequestBodySize:           64 << 10,
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,

@@ -129,6 +129,7 @@ func (o *Origin) relay(ctx *fasthttp.RequestCtx, r *request, a *answer, ended fu
 			// What is left of the request is read while the response is written; where the next one would
 			// begin is not waited for.
 			ctx.SetConnectionClose()
+			ctx.Response.ImmediateHeaderFlush = true // the client may wait for the status before it sends on
 		}
 	}
 	if r.upload != nil && early == nil && r.upload.err != nil {
@@ -146,6 +147,8 @@ func (o *Origin) relay(ctx *fasthttp.RequestCtx, r *request, a *answer, ended fu
 		ctx.SetBodyStream(b, 0)
 	case a.framing == bySize:
 		ctx.SetBodyStream(b, from.ContentLength())
+	case !ctx.Request.Header.IsHTTP11():
+		o.streamToClose(ctx, b)
 	default:
 		ctx.SetBodyStream(b, -1)
 	}

@@ -3,6 +3,7 @@ package origin
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http/httputil"
 	"strconv"
 	"strings"
@@ -16,14 +17,19 @@ const big = 24 << 20
 // pattern is a body whose every part tells its place.
 type pattern struct{ at, size int }
 
+// texture repeats after a prime number of bytes, so that no buffer's worth of it can be lost or swapped
+// unseen.
+var texture = func() []byte {
+	b := make([]byte, 65_521)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}()
+
 func (p *pattern) Read(b []byte) (int, error) {
 	if p.at == p.size {
 		return 0, io.EOF
 	}
-	n := min(len(b), p.size-p.at)
-	for i := range n {
-		b[i] = byte((p.at + i) * 31 >> 3)
-	}
+	n := copy(b[:min(len(b), p.size-p.at)], texture[p.at%len(texture):])
 	p.at += n
 	return n, nil
 }
@@ -221,7 +227,7 @@ func TestTheClientsConnectionStaysInStepAfterABody(t *testing.T) {
 func TestABodyAboveTheLimitIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, request := range map[string]string{
-		"announced":   "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("x", prefetch),
+		"announced":   "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("x", inlineBody),
 		"found large": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n" + strings.Repeat("x", 200_000) + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +256,7 @@ func TestABodyAboveTheLimitIsRefused(t *testing.T) {
 func TestAnUploadThatIsCutIsCutForTheServiceToo(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]string{
-		"sized":          "Content-Length: 100000\r\n\r\n" + strings.Repeat("x", prefetch+1),
+		"sized":          "Content-Length: 100000\r\n\r\n" + strings.Repeat("x", inlineBody+1),
 		"chunked":        "Transfer-Encoding: chunked\r\n\r\n5\r\nabc",
 		"broken chunk":   "Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n0\r\n\r\n",
 		"chunk size hex": "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",

@@ -32,8 +32,8 @@ func switchesTo(h *fasthttp.ResponseHeader, protocol string) bool {
 	return protocol != "" && is(h.Peek(fasthttp.HeaderUpgrade), protocol)
 }
 
-// tunnel is two connections of which each gets what the other sends, until either ends. Safe for
-// concurrent use.
+// tunnel is two connections that the server no longer has to do with: each gets what the other sends, until
+// either ends, or only the client's gets it. Safe for concurrent use.
 type tunnel struct {
 	client  net.Conn
 	service *connection
@@ -49,24 +49,6 @@ func (t *tunnel) cut() {
 	})
 }
 
-// tunnel has the server hand the client's connection over once the 101 is written.
-func (o *Origin) tunnel(ctx *fasthttp.RequestCtx, a *answer, ended func(error)) {
-	h := &ctx.Response.Header
-	h.Set(fasthttp.HeaderConnection, "Upgrade")
-	h.Set(fasthttp.HeaderUpgrade, websocket)
-	ctx.Hijack(func(client net.Conn) {
-		t := &tunnel{client: client, service: a.conn}
-		if o.enter(t) {
-			o.metrics.tunnels.Inc()
-			t.run(a)
-			o.metrics.tunnels.Dec()
-			o.running.Done()
-		}
-		refuse(a)
-		ended(nil)
-	})
-}
-
 // enter registers the tunnel; false: the Origin is closed.
 func (o *Origin) enter(t *tunnel) bool {
 	o.mu.Lock()
@@ -77,6 +59,13 @@ func (o *Origin) enter(t *tunnel) bool {
 	o.tunnels[t] = struct{}{}
 	o.running.Add(1)
 	return true
+}
+
+func (o *Origin) leave(t *tunnel) {
+	o.mu.Lock()
+	delete(o.tunnels, t)
+	o.mu.Unlock()
+	o.running.Done()
 }
 
 // run copies both ways until one of them ends, and then ends the other.
