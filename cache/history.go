@@ -32,13 +32,6 @@ type floor struct {
 	from Position // who asked from here on saw them
 }
 
-// doubt stands for forgotten changes of which it was not known that they are visible to everybody.
-type doubt struct {
-	at       Position
-	min, max uint64 // xids; max 0: there are none
-	lsn      uint64 // the greatest of them; MaxUint64: one is not known
-}
-
 // add remembers the change, and reports whether there was anything new in it. Most is how many it remembers.
 func (h *history) add(m mark, most int, settled *settlement) bool {
 	if h.again(&m) {
@@ -114,11 +107,11 @@ func (h *history) makeRoom(most int, settled *settlement) {
 	h.marks = kept
 }
 
-// settle turns doubt into a floor once everybody who asks now has seen what it stands for.
+// settle turns doubt into a floor as far as everybody who asks now has seen what it stands for.
 func (h *history) settle(settled *settlement) {
-	if d := h.doubtful; d.max != 0 && settled.snapshot.seesAll(d.min, d.max) {
-		h.forgotten.raise(d.at, d.max, d.lsn, settled.at)
-		h.doubtful = doubt{}
+	at, lsn := h.doubtful.at, h.doubtful.lsn
+	if xid := h.doubtful.settle(settled); xid != 0 {
+		h.forgotten.raise(at, xid, lsn, settled.at)
 	}
 }
 
@@ -150,11 +143,4 @@ func known(lsn uint64) uint64 {
 
 func (f *floor) raise(at Position, xid, lsn uint64, from Position) {
 	f.at, f.xid, f.lsn, f.from = max(f.at, at), max(f.xid, xid), max(f.lsn, lsn), max(f.from, from)
-}
-
-func (d *doubt) add(m *mark) {
-	if d.max == 0 {
-		d.min = m.xid
-	}
-	d.at, d.min, d.max, d.lsn = max(d.at, m.at), min(d.min, m.xid), max(d.max, m.xid), max(d.lsn, known(m.lsn))
 }

@@ -85,8 +85,7 @@ func (r *ring) start(n *node, row uint64) {
 		return
 	}
 	slices.Reverse(marks) // oldest first
-	n.events = &events{history: r.past}
-	n.events.marks = marks
+	n.events = &events{history: history{marks: marks, forgotten: r.past.forgotten, doubtful: r.past.doubtful.loosely()}}
 	n.marked.Store(uint64(newest))
 }
 

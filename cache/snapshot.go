@@ -72,21 +72,6 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return s.sees(xid)
 }
 
-// seesAll reports whether every transaction from lowest to highest is visible.
-func (s Snapshot) seesAll(lowest, highest uint64) bool {
-	if s.Replayed != 0 {
-		return false
-	}
-	if highest < s.Xmin {
-		return lowest != 0
-	}
-	if highest >= s.Xmax {
-		return false
-	}
-	i, running := slices.BinarySearch(s.Xip, lowest)
-	return !running && (i == len(s.Xip) || s.Xip[i] > highest)
-}
-
 // SeesAllOf reports whether every transaction that is visible in e is visible in s, too, by what the two
 // say. An e that carries both xids and Replayed says the same in both ways.
 func (s Snapshot) SeesAllOf(e Snapshot) bool {

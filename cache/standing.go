@@ -132,5 +132,5 @@ func (s *Standing) sawDoubtful(d *doubt, settled *settlement) bool {
 	if s.snapshot.Replayed != 0 {
 		return d.lsn <= s.snapshot.Replayed
 	}
-	return s.snapshot.seesAll(d.min, d.max) || s.asked >= settled.at && settled.snapshot.seesAll(d.min, d.max)
+	return d.seenBy(&s.snapshot) || s.asked >= settled.at && d.seenBy(&settled.snapshot)
 }
