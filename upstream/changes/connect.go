@@ -43,7 +43,7 @@ func (f *Feed) connect(ctx context.Context) (*pgx.Conn, error) {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", connectError(err))
 	}
 	// A probe is not held up by a lost standby. SET leaves reset_val to tell what other sessions have.
 	if err := run(ctx, conn, "set synchronous_commit = local"); err != nil {
@@ -75,6 +75,21 @@ func (f *Feed) connectReplication(ctx context.Context, s server) (*pgconn.PgConn
 		return nil, fmt.Errorf("connect for replication: %w", replicationError(err, s))
 	}
 	return conn, nil
+}
+
+// connectError turns what lasts into a refusal that says what to do.
+func connectError(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case pgerrcode.ProtocolViolation: // a setting in the startup message, which no server refuses so
+		return refuse("a connection pooler stands before the server", "give the URL of the server itself for changes")
+	case pgerrcode.UndefinedObject: // a setting that is not known yet
+		return refuse("the server is older than Postgres 14", "upgrade it")
+	}
+	return err
 }
 
 // replicationError turns what lasts into a refusal that says what to do.

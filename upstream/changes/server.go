@@ -109,7 +109,7 @@ func simple(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, e
 func (s *server) refuses(conn *pgconn.PgConn) error {
 	switch {
 	case s.version < oldestVersion:
-		return refuse("the server is older than Postgres 14", "upgrade it, or set postgres.changes to notify")
+		return refuse("the server is older than Postgres 14", "upgrade it")
 	case s.recovery:
 		return refuse("the server is a standby", "give the URL of the primary")
 	case conn.PID() != s.backend:
