@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -77,6 +78,14 @@ func (pg *Postgres) Stop() {
 // URL returns the connection URL of a database, "postgres" for one, as psql takes it.
 func (pg *Postgres) URL(database string) string {
 	return "postgres://postgres@" + pg.Address() + "/" + database + "?sslmode=disable"
+}
+
+// Command makes a command that runs one of the server's own programs, pg_resetwal for one, as the server's
+// user. Its directory is the cluster's; most of them want the server shut down.
+func (pg *Postgres) Command(program string, args ...string) *exec.Cmd {
+	cmd := pg.command(filepath.Join(pg.bin, program), args...)
+	cmd.Dir = pg.data()
+	return cmd
 }
 
 func (pg *Postgres) data() string { return filepath.Join(pg.dir, "data") }
