@@ -56,7 +56,9 @@ func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) 
 		x.writeFields(r, etag, offered)
 	}
 	if aged || r.InitialAge > 0 {
-		x.scratch = strconv.AppendInt(x.scratch[:0], max(int64(r.AgeAt(x.start)/time.Second), 0), 10)
+		// What was fetched for this request came after it: it is no younger than when it came.
+		at := max(x.start, r.Stored)
+		x.scratch = strconv.AppendInt(x.scratch[:0], max(int64(r.AgeAt(at)/time.Second), 0), 10)
 		h.SetCanonical(fieldAge, x.scratch)
 	}
 	p.writeOutcome(x)

@@ -122,8 +122,7 @@ func (d *Database) follow() {
 	}
 }
 
-// admit asks the log whether the changes that the fill has not seen will be heard of. A table whose changes
-// will never be leaves the response to its TTL.
+// admit asks the log whether the changes that the fill has not seen will be heard of.
 func (f *filling) admit(found *finding, touched []relation) {
 	if f.feed.Mode == cache.FeedOff || f.fill.Response.TTLOnly || f.call.Rule.Freshness == rules.TTLOnly {
 		return
@@ -136,14 +135,25 @@ func (f *filling) admit(found *finding, touched []relation) {
 	if found.every {
 		heard = found.hearing(touched)
 	}
-	refusal := f.d.log.Admit(f.fill.Asked, f.fill.Snapshot, heard)
-	if refusal == cache.RefusedFeed && f.feed.Live {
-		if reason, forGood := f.d.unheardOf(heard, f.feed); forGood && reason != "" {
-			f.fill.Response.TTLOnly = true
-			return
-		}
+	f.refuse(f.d.admit(f.fill.Asked, f.fill.Snapshot, heard, f.feed))
+}
+
+// admit is cache.ChangeLog.Admit for those of the tables whose changes the feed brings or may yet bring. Of the
+// others nobody but this process's own writes will ever tell, and the TTL bounds the rest: they are no reason
+// not to store.
+func (d *Database) admit(asked cache.Position, s cache.Snapshot, heard []uint32, feed *cache.Feed) cache.Refusal {
+	refusal := d.log.Admit(asked, s, heard)
+	if refusal != cache.RefusedFeed || !feed.Live {
+		return refusal
 	}
-	f.refuse(refusal)
+	if reason, forGood := d.unheardOf(heard, feed); !forGood || reason == "" {
+		return refusal
+	}
+	covered := slices.DeleteFunc(slices.Clone(heard), func(oid uint32) bool {
+		_, ok := feed.Covered[oid]
+		return !ok
+	})
+	return d.log.Admit(asked, s, covered)
 }
 
 // refuse has the fill not stored; the first reason stays.

@@ -14,7 +14,8 @@ type function struct {
 	volatility byte // pg_proc.provolatile
 	source     string
 	support    string // of an aggregate: the names of the functions it is made of
-	hidden     bool   // behind an operator, a cast or a domain, where no name gives it away
+	hidden     bool   // behind a cast, a type or a domain, where nothing gives it away
+	operators  []string
 }
 
 // functions are all of them. Immutable; safe for concurrent use.
@@ -22,6 +23,7 @@ type functions struct {
 	byName map[string][]*function
 	odd    []*function // those whose names are not one word
 	hidden []*function
+	behind []*function // operators
 }
 
 const functionsQuery = `select p.proname, l.lanname, l.lanpltrusted, p.provolatile,
@@ -30,14 +32,23 @@ const functionsQuery = `select p.proname, l.lanname, l.lanpltrusted, p.provolati
   coalesce((select pg_catalog.string_agg(f.proname, ' ') from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f
     on f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
     where a.aggfnoid = p.oid), ''),
-  exists (select from pg_catalog.pg_operator o where o.oprcode = p.oid)
-    or exists (select from pg_catalog.pg_cast c where c.castfunc = p.oid)
+  exists (select from pg_catalog.pg_cast c where c.castfunc = p.oid)
     or exists (select from pg_catalog.pg_type t where p.oid in (t.typinput, t.typoutput, t.typsend, t.typreceive))
     or exists (select from pg_catalog.pg_depend d join pg_catalog.pg_constraint c on c.oid = d.objid and c.contypid <> 0
       where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid = p.oid)
+        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid = p.oid),
+  coalesce((select pg_catalog.string_agg(distinct o.oprname, ' ') from pg_catalog.pg_operator o where o.oprcode = p.oid), '')
 from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
-where p.oid >= 16384`
+where p.oid >= 16384 and not exists (
+  select from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid = d.refobjid
+  where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e'
+    and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and e.extname in (` + bystanders + `))`
+
+// bystanders are the extensions that come with Postgres whose functions read nothing but their arguments. They
+// are compiled and stand behind operators, where no name gives them away: with pg_trgm installed, every rule
+// would otherwise be looked at on every fill.
+const bystanders = `'pg_trgm', 'citext', 'hstore', 'btree_gin', 'btree_gist', 'cube', 'earthdistance', 'fuzzystrmatch',
+  'intarray', 'isn', 'ltree', 'seg', 'tsm_system_rows', 'tsm_system_time', 'bloom', 'plpgsql'`
 
 // functions returns the functions of the database, asking the server once per catalogue state.
 func (s *session) functions(ctx context.Context) (*functions, error) {
@@ -54,6 +65,7 @@ func (s *session) functions(ctx context.Context) (*functions, error) {
 		f := &function{
 			name: strings.ToLower(string(row[0])), language: string(row[1]), trusted: string(row[2]) == "t",
 			volatility: row[3][0], source: string(row[4]), support: string(row[5]), hidden: string(row[6]) == "t",
+			operators: strings.Fields(string(row[7])),
 		}
 		all.add(f)
 	}
@@ -69,6 +81,9 @@ func (all *functions) add(f *function) {
 	}
 	if f.hidden {
 		all.hidden = append(all.hidden, f)
+	}
+	if len(f.operators) > 0 {
+		all.behind = append(all.behind, f)
 	}
 }
 

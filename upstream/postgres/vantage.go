@@ -78,7 +78,7 @@ func (d *Database) judgeVantage(v Vantage, rule *rules.Rule, oids []uint32) Vant
 	case feed.Live && !d.leadsToTheFeed():
 		v.Refused = cache.RefusedSnapshot
 	default:
-		v.Refused = d.log.Admit(v.Asked, v.Snapshot, oids)
+		v.Refused = d.admit(v.Asked, v.Snapshot, oids, feed)
 	}
 	return v
 }
