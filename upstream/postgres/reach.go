@@ -39,6 +39,7 @@ type reaching struct {
 	pure     bool // the rule says that IMMUTABLE functions read no tables
 	declared bool // the rule names its tables itself
 	seen     map[*function]bool
+	read     []string // the texts, without what stands in their strings where that is never run
 	verdict  verdict
 }
 
@@ -47,12 +48,22 @@ func (all *functions) judge(texts []string, pure, declared bool) verdict {
 	r := &reaching{all: all, pure: pure, declared: declared, seen: make(map[*function]bool)}
 	for _, text := range texts {
 		r.text(text)
+		r.read = append(r.read, withoutStrings(text))
 	}
 	ttl := r.verdict.ttl
 	for _, f := range all.hidden {
 		r.function(f, true)
 	}
-	// Whether the rule touches the types of these operators is not known: looking each time is enough.
+	for again := true; again; {
+		again = false
+		for _, f := range all.behind {
+			if !r.seen[f] && r.writes(f.operators) {
+				r.function(f, true)
+				again = true
+			}
+		}
+	}
+	// Whether the rule touches the types of these casts and operators is not known: looking each time is enough.
 	r.verdict.every = r.verdict.every || r.verdict.ttl != ttl
 	r.verdict.ttl = ttl
 	return r.verdict
@@ -74,6 +85,13 @@ func (r *reaching) text(text string) {
 			r.function(f, true)
 		}
 	}
+}
+
+// writes reports whether one of the operators stands in a text that was read.
+func (r *reaching) writes(operators []string) bool {
+	return slices.ContainsFunc(operators, func(operator string) bool {
+		return slices.ContainsFunc(r.read, func(text string) bool { return strings.Contains(text, operator) })
+	})
 }
 
 func (r *reaching) builtins(w words) {
@@ -111,6 +129,7 @@ func (r *reaching) function(f *function, called bool) {
 	if !again {
 		r.text(f.source)
 		r.text(f.support)
+		r.read = append(r.read, f.source)
 	}
 }
 
