@@ -68,16 +68,20 @@ func (c *cover) settle(b *beat, now cache.Position, replayed uint64) {
 	c.coverage.Writers, c.coverage.After, c.coverage.Replayed = nil, now, replayed
 }
 
-// coverages returns what of the wanted is covered, and what is not and why. Covers are those of what is
-// published; failed says what could not be.
-func (c *catalogue) coverages(wanted map[uint32][]int16, covers map[uint32]*cover, why func(*entry) *refusal) (map[uint32]cache.Coverage, []Uncovered) {
-	covered := make(map[uint32]cache.Coverage)
-	var uncovered []Uncovered
+// coverages returns what of the wanted is covered, what is not and why, and what is not for the moment.
+// Covers are those of what is published; why says why another is not.
+func (c *catalogue) coverages(wanted map[uint32][]int16, covers map[uint32]*cover, why func(*entry) *refusal) (covered map[uint32]cache.Coverage, uncovered, pending []Uncovered) {
+	covered = make(map[uint32]cache.Coverage)
 	for _, oid := range slices.Sorted(maps.Keys(c.relations)) {
 		e := c.relations[oid]
 		coverage, reason := c.coverage(e, covers, why)
 		if reason != nil {
-			uncovered = append(uncovered, Uncovered{Oid: oid, Name: e.quoted, Reason: reason.reason, Fix: reason.fix, Soon: reason.soon})
+			u := Uncovered{Oid: oid, Name: e.quoted, Reason: reason.reason, Fix: reason.fix}
+			if reason.soon {
+				pending = append(pending, u)
+			} else {
+				uncovered = append(uncovered, u)
+			}
 			continue
 		}
 		covered[oid] = coverage
@@ -93,7 +97,7 @@ func (c *catalogue) coverages(wanted map[uint32][]int16, covers map[uint32]*cove
 		}
 	}
 	slices.SortStableFunc(uncovered, func(a, b Uncovered) int { return cmp.Compare(a.Oid, b.Oid) })
-	return covered, uncovered
+	return covered, uncovered, pending
 }
 
 // coverage of a relation is that of all below it together: the youngest, and the columns they share.

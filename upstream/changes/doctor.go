@@ -233,7 +233,7 @@ func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 			covers[oid] = &cover{relation: a.relations[oid]}
 		}
 	}
-	covered, uncovered := c.coverages(w.wantedOf(wanted), covers, w.why)
+	covered, uncovered, _ := c.coverages(w.wantedOf(wanted), covers, w.why)
 	for _, u := range uncovered {
 		state := FindingFail
 		if u.Rows {

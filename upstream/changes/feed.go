@@ -200,6 +200,7 @@ type report struct {
 	server      Identity
 	known       bool // server is known
 	uncovered   []Uncovered
+	pending     []Uncovered
 	coveredAll  int
 	asyncCommit bool
 	events      bool

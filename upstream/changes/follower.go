@@ -400,9 +400,9 @@ func (w *follower) coverFresh(ctx context.Context, fresh []uint32, a *attributio
 
 // tell gives the log and people what is covered.
 func (w *follower) tell(c *catalogue, wanted map[uint32][]int16) {
-	covered, uncovered := c.coverages(wanted, w.covers, w.why)
+	covered, uncovered, pending := c.coverages(wanted, w.covers, w.why)
 	w.feed.face.note(func(r *report) {
-		r.uncovered, r.coveredAll, r.events = uncovered, len(covered), c.events
+		r.uncovered, r.pending, r.coveredAll, r.events = uncovered, pending, len(covered), c.events
 	})
 	w.feed.face.tell(func(s *cache.Feed) { s.Covered = covered })
 }

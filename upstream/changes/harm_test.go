@@ -124,7 +124,7 @@ func TestATableThatIsLockedIsPublishedLater(t *testing.T) {
 	p.Watch(map[uint32][]int16{clients: nil, other: nil})
 	p.covered(other)
 	p.eventually("the reason is said", func() bool {
-		u := p.Status().Uncovered
+		u := p.Status().Pending
 		return len(u) == 1 && u[0].Oid == clients && strings.Contains(u[0].Reason, "lock timeout")
 	})
 	if p.Uncovered(clients) != "" {

@@ -22,7 +22,8 @@ type Status struct {
 	Slot        string
 	Server      Identity    // zero while there is no session
 	Covered     int         // relations whose changes arrive
-	Uncovered   []Uncovered // by oid; not to be written
+	Uncovered   []Uncovered // until somebody does something about it; by oid, not to be written
+	Pending     []Uncovered // for the moment: being published, or tried again; not to be written
 	EventDDL    bool        // the event triggers bring DDL within its transaction; else the catalogue poll finds it
 	AsyncCommit bool        // synchronous_commit is off by default: changes arrive when the server writes its log
 	Commits     uint64
@@ -37,7 +38,6 @@ type Uncovered struct {
 	Oid    uint32
 	Name   string
 	Rows   bool   // its changes do arrive, but its rows are not told apart as wanted
-	Soon   bool   // it will be covered by itself: it is being published, or is tried again
 	Reason string // for people
 	Fix    string // what to do, with the exact SQL where there is one; may be empty
 }
@@ -51,7 +51,7 @@ func (f *Feed) Status() Status {
 		Mode: state.Mode, Live: state.Live, Reason: state.Reason, Since: state.Since,
 		Lag: f.lag(), LagBytes: f.lagBytes(),
 		Epoch: r.epoch, Publication: r.publication, Slot: r.slot, Server: r.server,
-		Covered: r.coveredAll, Uncovered: r.uncovered, EventDDL: r.events, AsyncCommit: r.asyncCommit,
+		Covered: r.coveredAll, Uncovered: r.uncovered, Pending: r.pending, EventDDL: r.events, AsyncCommit: r.asyncCommit,
 		Commits: f.metrics.commits.Get(), Rows: f.metrics.rows.Get(), Epochs: f.metrics.epochs.Get(),
 		Collapsed: f.metrics.collapsed.Get(), Probes: f.metrics.probes.Get(),
 	}
@@ -65,7 +65,7 @@ func (f *Feed) Uncovered(oid uint32) string {
 	f.face.mu.Unlock()
 	at, found := slices.BinarySearchFunc(list, oid, func(u Uncovered, oid uint32) int { return cmp.Compare(u.Oid, oid) })
 	for ; found && at < len(list) && list[at].Oid == oid; at++ {
-		if !list[at].Rows && !list[at].Soon {
+		if !list[at].Rows {
 			return list[at].Reason
 		}
 	}
