@@ -31,7 +31,7 @@ func (p *pair) dependants(ctx context.Context, forebay *stage.Forebay, ids []str
 			return load.NewRequest("write", "PUT", "/row/"+ids[i%most], fmt.Sprintf(`{"notes":"Written %d."}`, i))
 		},
 	}
-	for round := -1; round < p.settings.rounds()/2; round++ {
+	for round := -1; round < max(p.settings.rounds()/3, 1); round++ {
 		p.settings.Step("paths · writes with 1 and %d dependants", most)
 		for _, n := range []int{1, most} {
 			if err := forebay.Purge(); err != nil {

@@ -96,14 +96,14 @@ func (s *Settings) act(ctx context.Context, a *act, side *Side, population *clie
 	var plays []*Play
 	for _, share := range s.Shares {
 		for _, loop := range []string{"open", "closed"} {
-			s.Step("%s · %s · %s loop · %d %% writes", a.id, side.Name, loop, share)
 			window := s.Open
 			if loop == "closed" {
+				window = s.Closed
 				if share > 1 {
 					continue // the open loop tells what writes do; this one is for throughput
 				}
-				window = s.Closed
 			}
+			s.Step("%s · %s · %s loop · %d %% writes", a.id, side.Name, loop, share)
 			p, err := s.play(ctx, side, Play{Scenario: a.id, Loop: loop, Writes: share}, window, s.streams(a, population, loop, share)...)
 			if err != nil {
 				return plays, err
