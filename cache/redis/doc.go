@@ -77,7 +77,9 @@
 // that does not follow the last one read, or cannot be read, purges everything. A log that ends before what
 // was read, or is not there, begins a new incarnation: no value from before it is believed, and what was
 // purged in the last ten minutes is said again. So neither trimming, nor FLUSHALL, nor a restart, nor an old
-// copy of the data, nor a failover that lost the newest entries can bring back what was purged.
+// copy of the data, nor a failover that lost the newest entries can bring back what was purged, once an
+// instance that knew of it has looked: within half a second of reaching the server. (An instance that starts
+// on a server which lost the purge, before any other has reached it, cannot know.)
 //
 // # Who may use a value
 //
@@ -88,7 +90,7 @@
 //
 // # What it costs when Redis fails
 //
-// A call ends with the caller's context or with Config.Budget. Five failures in a row open a breaker, and one
+// A call ends with the caller's deadline or with Config.Budget, and no later if the caller leaves before. Five failures in a row open a breaker, and one
 // call a second tries again. No room, and something else under a key, are answers and not failures. A purge
 // that could not be written waits, and is held against everything found in the meantime.
 package redis

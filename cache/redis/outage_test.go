@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -95,18 +96,36 @@ func TestTheCallersOwnDeadlineIsKept(t *testing.T) {
 	}
 }
 
+// watchedContext tells when somebody begins to wait for its end.
+type watchedContext struct {
+	context.Context
+	once sync.Once
+	way  chan struct{}
+}
+
+func (w *watchedContext) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.way) })
+	return w.Context.Done()
+}
+
 func TestACallerWhoLeavesSaysNothingOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: roomy})
-	i.put(t, "k", "body")
+	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: 100 * time.Millisecond})
 	for range 20 {
 		if err := server.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		under := &watchedContext{Context: ctx, way: make(chan struct{})}
 		done := make(chan error, 1)
-		go func() { done <- i.getError(ctx) }()
+		go func() { done <- i.getError(under) }()
+		select {
+		case <-under.way:
+		case err := <-done:
+			t.Fatalf("%v before anybody left", err)
+		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want cancelled", err)
@@ -115,11 +134,8 @@ func TestACallerWhoLeavesSaysNothingOfTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if i.find(t, "k") == nil {
-		t.Error("not found any more")
-	}
-	if state, reason := i.Health(); state != redis.Up {
-		t.Errorf("health is %s: %s", state, reason)
+	if n := i.logs.count("breaker opened"); n != 0 {
+		t.Error("twenty callers who left opened the breaker")
 	}
 }
 
