@@ -26,7 +26,7 @@
 // all of that is marked (heartbeat.go). A stream that is alive and does not advance shows as lag.
 //
 // What is not covered is said: each relation that somebody depends on and whose changes do not arrive has
-// its reason, with what to do (relation.go). Nothing is published that would break its owner's writes.
+// its reason, with what to do (reasons.go). Nothing is published that would break its owner's writes.
 //
 // # How a relation comes to be followed
 //
