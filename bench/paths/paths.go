@@ -258,10 +258,10 @@ func (p *pair) misses(ctx context.Context, forebay *stage.Forebay, direct *priva
 		if kind == "row" {
 			p.section.Figures = append(p.section.Figures,
 				report.Low("paths.row.cpu", "miss beside its statement through pgx: CPU with Postgres'", cpu.Median, "×").Want(1.10, "goal").JudgedBy(cpu.Low).With("%s", cpu),
-				report.High("paths.row.throughput", "miss beside its statement through pgx: throughput", throughput.Median, "×").Want(0.9, "goal").JudgedBy(throughput.High).With("%s", throughput))
+				report.High("paths.row.throughput", "miss beside its statement through pgx: throughput", throughput.Median, "×").Want(0.9, "goal").JudgedBy(throughput.Low).With("%s", throughput))
 		} else {
 			p.section.Figures = append(p.section.Figures,
-				report.High("paths.list.throughput", "list of 50 rows beside json_agg: throughput", throughput.Median, "×").Want(1.8, "goal").JudgedBy(throughput.High).With("%s", throughput))
+				report.High("paths.list.throughput", "list of 50 rows beside json_agg: throughput", throughput.Median, "×").Want(1.8, "goal").JudgedBy(throughput.Low).With("%s", throughput))
 		}
 	}
 	return nil
