@@ -67,10 +67,10 @@ func TestOpenLoopCountsWhatItCouldNotEvenSend(t *testing.T) {
 	address := serve(t, func(*fasthttp.RequestCtx) { <-release })
 	done := make(chan *load.Measured)
 	go func() {
-		done <- load.Run(t.Context(), load.Config{Address: address, Window: 200 * time.Millisecond, Timeout: 5 * time.Second},
-			load.Stream{Name: "x", Connections: 1, Rate: 50, New: load.Fixed(load.NewRequest("x", "GET", "/", ""))})
+		done <- load.Run(t.Context(), load.Config{Address: address, Window: time.Second, Timeout: 10 * time.Second},
+			load.Stream{Name: "x", Connections: 1, Rate: 10, New: load.Fixed(load.NewRequest("x", "GET", "/", ""))})
 	}()
-	timer := time.NewTimer(400 * time.Millisecond)
+	timer := time.NewTimer(1300 * time.Millisecond)
 	defer timer.Stop()
 	<-timer.C
 	close(release)
@@ -118,9 +118,9 @@ func TestAServerThatIsAwayIsCountedAndNotHammered(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m := load.Run(t.Context(), load.Config{Address: address, Window: 100 * time.Millisecond},
+	m := load.Run(t.Context(), load.Config{Address: address, Window: 500 * time.Millisecond},
 		load.Stream{Name: "x", Connections: 1, New: load.Fixed(load.NewRequest("x", "GET", "/", ""))})
-	if c := m.Of("x").Counts; c.Broken == 0 || c.Broken > 25 || c.Answered != 0 {
+	if c := m.Of("x").Counts; c.Broken == 0 || c.Broken > 110 || c.Answered != 0 {
 		t.Errorf("counted %+v", c)
 	}
 }

@@ -86,7 +86,7 @@ func (s *Settings) rounds() int {
 // Run measures on the stage, and returns what it has also beside an error. IDs are clients.
 func Run(ctx context.Context, s Settings, st *stage.Stage, binary string, ids []string) (*report.Section, error) {
 	section := report.NewSection("paths", "Beside the same done directly",
-		"What forebay takes for a miss, a list, an export and a hit in Redis, beside a handler that does nothing but the statement through pgx, json_agg, COPY and one GET by go-redis: the median of paired ratios.")
+		"What forebay takes for a miss, a list, an export and a hit in Redis, beside a handler that does nothing but the statement through pgx, json_agg, COPY and one GET by go-redis: the median of paired ratios. A goal is met if the interval's lower end meets it.")
 	row, err := fs.ReadFile(nexus.Files, "queries/client.sql")
 	if err != nil {
 		return section, fmt.Errorf("read statement: %w", err)

@@ -14,7 +14,7 @@ import (
 // Run measures all systems in all workloads, and returns what it has also beside an error.
 func Run(ctx context.Context, s Settings) (*report.Section, error) {
 	section := report.NewSection("peers", "Beside other caches",
-		"What a hit costs, in CPU time, beside a bare HTTP handler that writes the same bytes (1.00): the median of paired ratios, with the interval that holds it with 95 % probability.")
+		"What a hit costs, in CPU time, beside a bare HTTP handler that writes the same bytes (1.00): the median of paired ratios, with the interval that holds it with 95 % probability. A goal is met if the interval's lower end meets it.")
 	all := telling()
 	if s.Matrix {
 		all = matrix()

@@ -40,7 +40,7 @@ type subject struct {
 
 // Run measures, and returns what it has also beside an error.
 func Run(ctx context.Context, s Settings) (*report.Section, error) {
-	section := report.NewSection("scale", "What stays flat", "Costs as there is more of everything: CPU time of a hit, in rounds that take turns, and memory.")
+	section := report.NewSection("scale", "What stays flat", "Costs as there is more of everything: CPU time of a hit, in rounds that take turns, and memory. A goal is met if the interval's lower end meets it.")
 	origin, err := stage.StartOrigin(ctx, s.Binary)
 	if err != nil {
 		return section, err
