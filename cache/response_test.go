@@ -93,3 +93,15 @@ func TestDependenciesHaveOneSpelling(t *testing.T) {
 		t.Error("a tag is a rule")
 	}
 }
+
+func TestAResponseOnRowsWeighsTheirNodes(t *testing.T) {
+	t.Parallel()
+	weigh := func(d ...cache.Dependency) int {
+		r := cache.StoredResponse{Standing: cache.NewChangeLog("e").Stand([]byte("key"), 0, at(9), d)}
+		return r.Size()
+	}
+	row, other := cache.Row(1, 1, "7"), cache.Tag("1:1:7")
+	if more := weigh(row) - weigh(other); len(row) != len(other) || more < 60 || more > 120 {
+		t.Errorf("a row weighs %d bytes more than another dependency", more)
+	}
+}

@@ -152,6 +152,11 @@ func TestAStandbyIsNotKnownToHaveReplayedWhatIsForgotten(t *testing.T) {
 		}
 		check(t, stand(l, l.Position(), cache.Snapshot{Replayed: 1 << 40}), cache.Outdated)
 		check(t, stand(l, l.Position(), at(5000)), cache.Current)
+		l.Settle(at(5000)) // the primary's, all the same
+		for xid := uint64(5000); xid < 8000; xid++ {
+			l.Commit(cache.Change{Xid: xid, LSN: xid, Dependencies: []cache.Dependency{clients}})
+		}
+		check(t, stand(l, l.Position(), cache.Snapshot{Replayed: 1 << 40}), cache.Outdated)
 	}
 }
 
