@@ -246,7 +246,7 @@ func isPackageVar(f *ast.File, id *ast.Ident) bool {
 }
 
 // metricName finds the names under which metrics are made.
-var metricName = regexp.MustCompile("[`\"](forebay_[a-z_]+)")
+var metricName = regexp.MustCompile("[`\"](forebay_[a-z_]*[a-z])(?:[`\"{])")
 
 func TestHouseEveryMetricIsInTheReadme(t *testing.T) {
 	t.Parallel()
