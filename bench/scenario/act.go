@@ -82,7 +82,7 @@ func (s *Settings) Five(ctx context.Context, sides []*Side, population *clients.
 		all = append(all, plays...)
 		sections = append(sections, s.section(&a, plays))
 	}
-	return append(sections, s.overall(all)), nil
+	return append([]*report.Section{s.overall(all)}, sections...), nil
 }
 
 // act plays one scenario on one side.

@@ -172,8 +172,9 @@ func saved(before, after *Play) []report.Figure {
 
 // overall tells what holds over all scenarios.
 func (s *Settings) overall(plays []*Play) *report.Section {
-	section := report.NewSection("overall", "Over all scenarios", "The worst of what forebay's side had with users, over all scenarios and shares of writes.")
-	table := report.Table{Title: "Users, open loop", Columns: []string{"", "requests", "answered", "wrong or broken", "timeouts", "unserved", "pool p99", "pool max", "generator late p99 ms"}}
+	section := report.NewSection("overall", "Before and after", "What users had to wait for, scenario by scenario, and the worst of everything over all of them.")
+	s.beforeAfter(section, plays)
+	table := report.Table{Title: "Users, open loop, all scenarios and shares of writes", Columns: []string{"", "requests", "answered", "wrong or broken", "timeouts", "unserved", "pool p99", "pool max", "generator late p99 ms"}}
 	for _, side := range []string{"before", "after"} {
 		var sum load.Result
 		var p99, most, late float64
@@ -213,6 +214,41 @@ func (s *Settings) overall(plays []*Play) *report.Section {
 	section.Tables = append(section.Tables, table)
 	section.Note("A latency counts from when the user's timetable had the request, so it holds the wait behind earlier ones, and by how much the generator itself was late: it shares the machine with what it measures.")
 	return section
+}
+
+// beforeAfter puts both sides of each scenario beside each other, with the most ordinary share of writes.
+func (s *Settings) beforeAfter(section *report.Section, plays []*Play) {
+	table := report.Table{
+		Title:   fmt.Sprintf("%d users, 1 %% writes: milliseconds", s.Users),
+		Columns: []string{"", "p50 before", "after", "p95 before", "after", "less", "answered in time before", "after"},
+	}
+	chart := report.Chart{Title: fmt.Sprintf("p95 with %d users, 1 %% writes", s.Users), Kind: report.Bars, X: "scenario", Y: "ms", LogY: true, Series: []report.Series{{Name: "before"}, {Name: "after"}}}
+	before := map[string]*load.Result{}
+	for _, p := range plays {
+		if p.Loop != "open" || p.Writes != 1 {
+			continue
+		}
+		r := p.Reads()
+		if p.Side == "before" {
+			before[p.Scenario] = r
+			continue
+		}
+		was := before[p.Scenario]
+		if was == nil {
+			return // there is only one side
+		}
+		answered := func(r *load.Result) string { return percent(100 * share(r.Counts.Answered, r.Asked())) }
+		table.Row(p.Scenario, report.Number(was.Latency.P50), report.Number(r.Latency.P50), report.Number(was.Latency.P95), report.Number(r.Latency.P95),
+			percent(100*(1-r.Latency.P95/max(was.Latency.P95, 0.001))), answered(was), answered(r))
+		place := float64(len(chart.Labels))
+		chart.Labels = append(chart.Labels, p.Scenario)
+		chart.Series[0].Points = append(chart.Series[0].Points, [2]float64{place, was.Latency.P95})
+		chart.Series[1].Points = append(chart.Series[1].Points, [2]float64{place, r.Latency.P95})
+	}
+	section.Tables = append(section.Tables, table)
+	if len(chart.Labels) > 0 {
+		section.Charts = append(section.Charts, chart)
+	}
 }
 
 // oddities are notes on what went wrong.
