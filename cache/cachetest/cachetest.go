@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -81,7 +82,7 @@ func (s *suite) response(key, body string) *cache.StoredResponse {
 
 		RequestTime: wall.Add(-3 * time.Second), ResponseTime: wall.Add(-2 * time.Second), Date: wall.Add(-2 * time.Second),
 		Stored: now, InitialAge: 5 * time.Second, Lifetime: time.Minute, StaleWhileRevalidate: 10 * time.Second, StaleIfError: time.Hour,
-		Rule: "GET /api/things/{id}", Vary: []string{"accept", "accept-language"}, Kind: cache.Ordinary,
+		Rule: "GET /api/things/{id}", Vary: []string{"accept", "accept-language"}, Kind: cache.Ordinary, Compressible: true,
 		Directives: cache.Directives{Present: true, Public: true, MustUnderstand: true, MaxAge: time.Minute, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1},
 	}
 	s.stand(key, r)
@@ -128,6 +129,11 @@ func same(want, got *cache.StoredResponse) string {
 
 func roundTrip(t *testing.T, s *suite) {
 	want := s.response("k", "body")
+	for f, v := range reflect.ValueOf(*want).Fields() {
+		if v.IsZero() && f.Name != "Kind" && f.Name != "TTLOnly" { // both are tried below and by other promises
+			t.Errorf("the suite's response has nothing in %s: a tier could lose it", f.Name)
+		}
+	}
 	s.set(t, "k", want)
 	got := s.must(t, "k")
 	if d := same(want, got); d != "" {

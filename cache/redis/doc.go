@@ -32,7 +32,8 @@
 //	  6   2  status, unsigned
 //	  8   8  XXH3 of all from byte 16 on, seeded with bytes 0 to 7, unsigned
 //	 16   4  flags, from the lowest bit: TTL only, softened, and of Cache-Control: present, no-store, no-cache,
-//	         private, public, must-revalidate, proxy-revalidate, must-understand, immutable; the rest are zero
+//	         private, public, must-revalidate, proxy-revalidate, must-understand, immutable; then: worth compressing;
+//	         the rest are zero
 //	 20   4  length of the whole value, unsigned
 //	 24   8  when it was written, in microseconds on the server's clock, and never later than it was
 //	 32   8  the response's age then

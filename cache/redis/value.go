@@ -42,6 +42,7 @@ const (
 	flagProxyRevalidate
 	flagMustUnderstand
 	flagImmutable
+	flagCompressible
 	flagEnd
 )
 
@@ -144,7 +145,7 @@ func parseValue(b []byte) (*value, error) {
 	}
 	i64 := func(offset int) int64 { return int64(le.Uint64(b[offset:])) }
 	r := &cache.StoredResponse{
-		Kind: cache.Kind(b[5]), Status: int(le.Uint16(b[6:])), TTLOnly: flags&flagTTLOnly != 0,
+		Kind: cache.Kind(b[5]), Status: int(le.Uint16(b[6:])), TTLOnly: flags&flagTTLOnly != 0, Compressible: flags&flagCompressible != 0,
 		Lifetime: time.Duration(i64(40)), StaleWhileRevalidate: time.Duration(i64(48)), StaleIfError: time.Duration(i64(56)),
 		InitialAge: time.Duration(i64(64)), RequestTime: wall(i64(72)), ResponseTime: wall(i64(80)), Date: wall(i64(88)),
 	}
@@ -298,7 +299,7 @@ func flagsOf(r *cache.StoredResponse) uint32 {
 	d, flags := &r.Directives, uint32(0)
 	for i, set := range [...]bool{
 		r.TTLOnly, r.Standing.Softened(), d.Present, d.NoStore, d.NoCache, d.Private, d.Public,
-		d.MustRevalidate, d.ProxyRevalidate, d.MustUnderstand, d.Immutable,
+		d.MustRevalidate, d.ProxyRevalidate, d.MustUnderstand, d.Immutable, r.Compressible,
 	} {
 		if set {
 			flags |= 1 << i
