@@ -59,6 +59,8 @@ func TestAmbiguousRequestsAreRefusedAndNeverReachTheService(t *testing.T) {
 		"a fragment":                              "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
 		"CONNECT":                                 "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
 		"CONNECT with a path":                     "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"a method that is none":                   "G@T / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"a method with a colon":                   "GET: / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"HTTP/2.0":                                "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
 		"HTTP/1.2":                                "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
 		"no version":                              "GET /\r\nHost: a\r\n\r\n",

@@ -121,9 +121,10 @@ func scanHead(raw []byte) (facts headFacts, err error) {
 	return facts, nil
 }
 
-// isStatusLine reports whether the line, which begins with HTTP/1., is a status line (RFC 9112 s.4).
+// isStatusLine reports whether the line is a status line of HTTP/1 (RFC 9112 s.4).
 func isStatusLine(line []byte) bool {
-	if len(line) < len("HTTP/1.1 200") || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+	if len(line) < len("HTTP/1.1 200") || !bytes.HasPrefix(line, []byte("HTTP/1.")) ||
+		line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
 		return false
 	}
 	for _, at := range [...]int{7, 9, 10, 11} {
@@ -168,8 +169,8 @@ func connectionOf(h *fasthttp.ResponseHeader) []byte {
 	return bytes.Join(lines, []byte{','})
 }
 
-// fieldsOf copies all the fields as they came.
-func fieldsOf(h *fasthttp.ResponseHeader) []cache.Field {
+// copyFields copies all the fields as they came.
+func copyFields(h *fasthttp.ResponseHeader) []cache.Field {
 	n, size := 0, 0
 	for name, value := range h.All() {
 		n++

@@ -44,6 +44,18 @@ func TestWhatGoesWrongHasItsStatusAndItsNameInProxyStatus(t *testing.T) {
 		"has chunks in HTTP/1.0":    {answers("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 502, "http_protocol_error"},
 		"has a coding unknown":      {answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 502, "http_protocol_error"},
 		"has a length that is none": {answers("HTTP/1.1 200 OK\r\nContent-Length: 2x\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a signed length":       {answers("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has an empty length":       {answers("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a list of lengths":     {answers("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a space in its length": {answers("HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has chunks twice":          {answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 502, "http_protocol_error"},
+		"ends one line with LF":     {answers("HTTP/1.1 200 OK\r\nX: y\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a CR within a line":    {answers("HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"folds a line":              {answers("HTTP/1.1 200 OK\r\nX: y\r\n Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a NUL":                 {answers("HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a short status":        {answers("HTTP/1.1 20\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"has a long status":         {answers("HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
+		"speaks HTTP/2":             {answers("HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
 		"has a status that is none": {answers("HTTP/1.1 999 OK\r\nContent-Length: 2\r\n\r\nok"), 502, "http_protocol_error"},
 		"switches unasked":          {answers("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"), 502, "http_protocol_error"},
 		"has an endless header":     {answers("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 20_000)), 502, "http_response_header_section_size"},
@@ -157,6 +169,9 @@ func TestNothingElseIsSentAgain(t *testing.T) {
 		}},
 		"a GET with a body": {"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", []func(*peer){
 			func(p *peer) { p.head(); p.send(ok); p.head() }, always(ok),
+		}},
+		"a GET that was being processed": {get, []func(*peer){
+			func(p *peer) { p.head(); p.send(ok); p.head(); p.send("HTTP/1.1 102 Processing\r\n\r\n") }, always(ok),
 		}},
 		"a GET whose answer had begun": {get, []func(*peer){
 			func(p *peer) { p.head(); p.send(ok); p.head(); p.send("HTTP/1.1 2") }, always(ok),

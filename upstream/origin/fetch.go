@@ -83,7 +83,7 @@ func (o *Origin) fetch(ctx context.Context, r *Request) (cache.Fill, error) {
 func (o *Origin) fill(r *Request, a *answer, body []byte) cache.Fill {
 	rule := r.rule
 	terms := cache.Terms{TTL: rule.TTL, Negative: rule.Negative, StaleWhileRevalidate: rule.StaleWhileRevalidate, StaleIfError: rule.StaleIfError}
-	fields := fieldsOf(&a.response.Header)
+	fields := copyFields(&a.response.Header)
 	reuse := terms.Judge(&cache.Answer{
 		Status: a.response.StatusCode(), Fields: fields, Sent: a.sent, Received: a.received,
 		Cut: a.framing == byClose,

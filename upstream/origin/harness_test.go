@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait of these tests: a hang is a failure with a name.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // peer is one end of a connection, in raw bytes.
 type peer struct {

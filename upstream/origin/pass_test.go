@@ -63,6 +63,10 @@ func TestABasePathAndTheServicesOwnHostGoBeforeThePath(t *testing.T) {
 	if got, want := firstLine(h), "GET /base/x?y HTTP/1.1"; got != want {
 		t.Errorf("asked %q, want %q", got, want)
 	}
+	f.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if got, want := firstLine(<-heads), "OPTIONS * HTTP/1.1"; got != want {
+		t.Errorf("asked %q about the service itself, want %q", got, want)
+	}
 	if got, want := field(h, "Host"), s.l.Addr().String(); got != want {
 		t.Errorf("Host %q, want %q", got, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	bignum "math/big"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,5 +183,71 @@ func TestAnEarlyAnswerIsSeenBeforeTheUploadEnds(t *testing.T) {
 	}
 	if rest := p.rest(); rest != "" {
 		t.Errorf("the connection went on: %q", rest)
+	}
+}
+
+// Whatever a body holds, it is a body: the service must not find a request in it, nor a field of its trailer
+// among those of the next.
+func TestABodyThatLooksLikeARequestIsABody(t *testing.T) {
+	t.Parallel()
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	heads := make(chan string, 8)
+	s := serve(t, func(p *peer) {
+		for {
+			h := p.head()
+			if h == "" {
+				return
+			}
+			heads <- firstLine(h)
+			body := ""
+			if field(h, "Content-Length") != "" || field(h, "Transfer-Encoding") != "" {
+				b, _ := io.ReadAll(p.bodyOf(h))
+				body = string(b)
+			}
+			p.send("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+		}
+	})
+	o := newOrigin(t, s.url(), nil)
+	f := newFront(t, o.Origin, nil)
+	p := f.dial()
+	size := strconv.Itoa(len(smuggled))
+	chunk := "23\r\n" + smuggled + "\r\n"
+	for _, c := range []struct{ line, rest string }{
+		{"POST /sized", "Content-Length: " + size + "\r\n\r\n" + smuggled},
+		{"GET /fat", "Content-Length: " + size + "\r\n\r\n" + smuggled},
+		{"POST /chunked", "Transfer-Encoding: chunked\r\n\r\n" + chunk + "0\r\nX-Trailer: 1\r\n\r\n"},
+		{"POST /extended", "Transfer-Encoding: chunked\r\n\r\n23;a=b\r\n" + smuggled + "\r\n00\r\n\r\n"},
+		{"POST /expecting", "Expect: 100-continue\r\nContent-Length: " + size + "\r\n\r\n" + smuggled},
+	} {
+		p.send(c.line + " HTTP/1.1\r\nHost: a\r\n" + c.rest)
+		h := p.head()
+		if strings.HasPrefix(h, "HTTP/1.1 100 ") {
+			h = p.head()
+		}
+		if got := p.read(len(smuggled)); !strings.HasPrefix(h, "HTTP/1.1 200 ") || got != smuggled {
+			t.Fatalf("%s: answered %q with %q", c.line, firstLine(h), got)
+		}
+		if got, want := <-heads, c.line+" HTTP/1.1"; got != want {
+			t.Errorf("the service was asked %q, want %q", got, want)
+		}
+	}
+	if len(heads) != 0 {
+		t.Errorf("the service was asked for %q, too", <-heads)
+	}
+}
+
+func TestLargeHeadersPassBothWays(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 30<<10)
+	heads := make(chan string, 1)
+	s := serve(t, record(heads, "HTTP/1.1 200 OK\r\nX-Large: "+large+"\r\nContent-Length: 2\r\n\r\nok"))
+	o := newOrigin(t, s.url(), nil)
+	f := newFront(t, o.Origin, nil)
+	got := f.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: " + large + "\r\n\r\n")
+	if field(<-heads, "Cookie") != large {
+		t.Error("the service got another header")
+	}
+	if head, body, _ := strings.Cut(got, "\r\n\r\n"); field(head, "X-Large") != large || body != "ok" {
+		t.Errorf("the client got another header, or body %q", body)
 	}
 }
