@@ -12,6 +12,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"forebay/cache"
+	"forebay/upstream/origin"
 )
 
 // The token that lets the caller of a write read it on every instance:
@@ -80,6 +81,9 @@ func (p *Proxy) sign(token []byte) []byte {
 
 // ahead reports whether the request brings a token of a write that the log may not know yet.
 func (p *Proxy) ahead(x *exchange) bool {
+	if !x.judge.May(origin.ForebayCommit) {
+		return false
+	}
 	text := x.ctx.Request.Header.Peek(commitField)
 	if len(text) == 0 {
 		return false

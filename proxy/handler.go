@@ -21,6 +21,10 @@ func (p *Proxy) Handle(ctx *fasthttp.RequestCtx) {
 	x.open(ctx, p.state.Load(), p.clock.Now())
 	x.arrived = p.log.Position()
 	defer p.done(x)
+	// A target that is remembered was found sound, and so were these very fields: no need to read either.
+	if x.judge.Knows(&ctx.Request.Header) && p.again(x) {
+		return
+	}
 	if x.isSound() && !p.again(x) {
 		p.answer(x)
 	}

@@ -47,7 +47,7 @@ func newPlainHead(r *rules.Rule, vary []byte) plainHead {
 
 // write writes the header of a plain response. False: it is none, and nothing was written.
 func (h *plainHead) write(to *fasthttp.ResponseHeader, r *cache.StoredResponse, etag []byte, offered bool) bool {
-	if len(h.fields) == 0 || len(r.Header) != 1 || &r.Header[0] != &h.fields[0] || len(etag) == 0 {
+	if len(h.fields) == 0 || len(r.Header) != 1 || len(etag) == 0 || !h.same(&r.Header[0]) {
 		return false
 	}
 	if offered {
@@ -60,8 +60,13 @@ func (h *plainHead) write(to *fasthttp.ResponseHeader, r *cache.StoredResponse, 
 
 // adopt has a response that came from elsewhere share the rule's fields, if it has the same.
 func (h *plainHead) adopt(r *cache.StoredResponse) {
-	if len(h.fields) == 1 && len(r.Header) == 1 &&
-		bytes.Equal(r.Header[0].Name, h.fields[0].Name) && bytes.Equal(r.Header[0].Value, h.fields[0].Value) {
+	if len(h.fields) == 1 && len(r.Header) == 1 && h.same(&r.Header[0]) {
 		r.Header = h.fields
 	}
+}
+
+// same reports whether the field is the rule's own; mostly it is the very one.
+func (h *plainHead) same(f *cache.Field) bool {
+	own := &h.fields[0]
+	return f == own || bytes.Equal(f.Name, own.Name) && bytes.Equal(f.Value, own.Value)
 }

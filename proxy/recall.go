@@ -53,7 +53,7 @@ func (p *Proxy) again(x *exchange) bool {
 	}
 	target := x.ctx.Request.Header.RequestURI()
 	m := x.state.recall.slot(target).Load()
-	if m == nil || m.state != x.state || m.target != string(target) {
+	if m == nil || m.state != x.state || m.target != string(target) || string(x.ctx.Request.Header.Protocol()) != "HTTP/1.1" {
 		return false
 	}
 	if p.bypassAll.Load() || m.route.bypass.Load() || x.audits(m.route) || p.ahead(x) {

@@ -10,6 +10,7 @@ import (
 	"forebay/cache"
 	"forebay/proxy/problem"
 	"forebay/rules"
+	"forebay/upstream/origin"
 )
 
 // The fields that forebay writes, in the form fasthttp keeps them: canonical, so that nothing is
@@ -110,7 +111,7 @@ func (p *Proxy) writeOutcome(x *exchange) {
 	} else {
 		h.AddBytesKV(fieldCacheStatus, x.scratch) // after the members of caches nearer to the origin
 	}
-	if x.state.Config.Server.ServerTiming && len(x.ctx.Request.Header.Peek("Forebay-Timing")) > 0 {
+	if x.state.Config.Server.ServerTiming && x.judge.May(origin.ForebayTiming) && len(x.ctx.Request.Header.Peek("Forebay-Timing")) > 0 {
 		x.scratch = appendServerTiming(x.scratch[:0], x, p.clock.Now())
 		h.AddBytesKV(fieldServerTiming, x.scratch)
 	}
@@ -135,6 +136,9 @@ func appendServerTiming(dst []byte, x *exchange, now cache.Instant) []byte {
 // negotiate returns the stored encoding that the client prefers, or nil for the body as it is. What is
 // not there yet is made for those who come later.
 func (p *Proxy) negotiate(x *exchange, r *cache.StoredResponse) *cache.Encoding {
+	if !x.judge.May(origin.AcceptEncoding) {
+		return nil
+	}
 	e := x.state.encoder
 	accept := x.ctx.Request.Header.PeekBytes(acceptEncoding)
 	if len(accept) == 0 {
@@ -158,7 +162,7 @@ func (p *Proxy) negotiate(x *exchange, r *cache.StoredResponse) *cache.Encoding 
 
 // unchanged reports whether the client's If-None-Match names the validator.
 func (p *Proxy) unchanged(x *exchange, etag []byte) bool {
-	if m := x.request.Method; m != "GET" && m != "HEAD" {
+	if m := x.request.Method; m != "GET" && m != "HEAD" || !x.judge.May(origin.IfNoneMatch) {
 		return false
 	}
 	tags := x.ctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch)

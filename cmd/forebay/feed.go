@@ -30,7 +30,7 @@ func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
 		return fmt.Errorf("cannot use postgres.changes: %w", err)
 	}
 	a.feed = feed
-	deps.Feed, deps.Uncovered = feed, a.uncovered
+	deps.Feed, deps.Uncovered = feed, feed.Uncovered
 	deps.FeedServer = func() (postgres.Server, bool) {
 		id, known := feed.Identity()
 		return postgres.Server(id), known
@@ -42,16 +42,6 @@ func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
 		return 0
 	})
 	return nil
-}
-
-// uncovered returns why the feed does not bring a relation's changes; "" if it does or may yet.
-func (a *app) uncovered(oid uint32) string {
-	for _, u := range a.feed.Status().Uncovered {
-		if u.Oid == oid && !u.Rows {
-			return u.Reason
-		}
-	}
-	return ""
 }
 
 // runFeed follows changes, finds out what rules depend on, and says when exact freshness begins and ends.

@@ -15,17 +15,58 @@ const maxSound = 2 << 10
 type Judge struct {
 	sound  []byte // the fields of the last header that nothing was wrong with
 	http11 bool   // its version, which the fields were judged by
+	fields Fields // which it has
+}
+
+// Fields are request fields that decide how a stored response is sent.
+type Fields uint8
+
+// The fields that a Judge notes.
+const (
+	IfNoneMatch Fields = 1 << iota
+	AcceptEncoding
+	ForebayCommit
+	ForebayTiming
+	anyField = IfNoneMatch | AcceptEncoding | ForebayCommit | ForebayTiming
+)
+
+// Knows reports whether the fields are, byte for byte, those that were last found sound. It says nothing of
+// the request line.
+func (j *Judge) Knows(h *fasthttp.RequestHeader) bool {
+	raw := h.RawHeaders()
+	return len(raw) > 0 && j.http11 == h.IsHTTP11() && bytes.Equal(raw, j.sound)
 }
 
 // Ambiguous names what in a request's header two readers could take differently, or "".
 func (j *Judge) Ambiguous(h *fasthttp.RequestHeader) string {
-	raw := h.RawHeaders()
-	if len(raw) > 0 && j.http11 == h.IsHTTP11() && bytes.Equal(raw, j.sound) {
+	if j.Knows(h) {
 		return ambiguousLine(h)
 	}
 	what := Ambiguous(h)
-	if what == "" && len(raw) <= maxSound {
-		j.sound, j.http11 = append(j.sound[:0], raw...), h.IsHTTP11()
+	raw := h.RawHeaders()
+	j.sound, j.fields = j.sound[:0], anyField
+	if what == "" && len(raw) > 0 && len(raw) <= maxSound {
+		j.sound, j.http11, j.fields = append(j.sound, raw...), h.IsHTTP11(), noted(raw)
 	}
 	return what
+}
+
+// May reports whether the header judged last may have the field. False is certain.
+func (j *Judge) May(f Fields) bool { return j.fields&f != 0 }
+
+func noted(raw []byte) (f Fields) {
+	for line := range bytes.SplitSeq(raw, []byte("\r\n")) {
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		switch {
+		case is(name, fasthttp.HeaderIfNoneMatch):
+			f |= IfNoneMatch
+		case is(name, fasthttp.HeaderAcceptEncoding):
+			f |= AcceptEncoding
+		case is(name, "Forebay-Commit"):
+			f |= ForebayCommit
+		case is(name, "Forebay-Timing"):
+			f |= ForebayTiming
+		}
+	}
+	return f
 }
