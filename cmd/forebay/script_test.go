@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.close)
 			return nil
 		},
-		Cmds: withAnswerVerbs(verbs()),
+		Cmds: withFreshnessVerbs(withAnswerVerbs(verbs())),
 	})
 }
 

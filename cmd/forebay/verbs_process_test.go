@@ -49,10 +49,15 @@ func (p *process) end() {
 	<-p.done
 }
 
-// serve starts the real binary and waits until it listens.
+// serve starts the real binary and waits until it listens and, unless -now is given, until it is known whether
+// changes are followed.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
+	now := len(args) > 0 && args[0] == "-now"
+	if now {
+		args = args[1:]
+	}
 	if len(args) < 2 {
-		usage(ts, "serve NAME CONFIG [FLAG …]")
+		usage(ts, "serve [-now] NAME CONFIG [FLAG …]")
 	}
 	w := worldOf(ts)
 	name := args[0]
@@ -78,7 +83,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Setenv(name, "http://"+line["listen"])
 			ts.Setenv(name+"_admin", "http://"+line["admin"])
 			ts.Setenv(name+"_address", line["listen"])
-			if mode := line["changes"]; mode == "off" {
+			if line["changes"] == "off" || now {
 				return true, ""
 			}
 			_, followed := findLog(p.logText(), "changes are followed")
@@ -128,8 +133,8 @@ func signalVerb(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(processOf(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 
-// stopVerb ends a forebay as its operator would, and wants it to end well.
-func stopVerb(ts *testscript.TestScript, _ bool, args []string) {
+// end ends a forebay as its operator would, and wants it to end well.
+func end(ts *testscript.TestScript, _ bool, args []string) {
 	p := processOf(ts, args[0])
 	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
 	select {

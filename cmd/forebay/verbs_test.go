@@ -27,15 +27,15 @@ func verbs() map[string]verb {
 	return map[string]verb{
 		"database":  database,     // database [FILE.sql …]: an empty database, $DATABASE_URL
 		"nexus":     nexusData,    // nexus N: a database with the NEXUS schema and N clients
-		"postgres":  postgresVerb, // postgres start|stop|kill|restart|freeze|thaw: a server of the script's own
+		"postgres":  postgresVerb, // postgres start [SETTING …]|stop|kill|freeze|thaw: a server of the script's own
 		"redis":     redisVerb,    // redis start|kill|freeze|thaw|flush
 		"sql":       sql,          // sql STATEMENT: on $DATABASE_URL, outside forebay
 		"session":   session,      // session NAME STATEMENT: on a connection that stays open
 		"blocked":   blocked,      // blocked N: waits until N sessions of $DATABASE_URL wait for a lock
 		"origin":    originVerb,   // origin NAME start|respond FILE|hold|release|seen N|await N|stop
-		"serve":     serve,        // serve NAME CONFIG [FLAG …]: forebay run; $NAME and $NAME_admin are its URLs
+		"serve":     serve,        // serve [-now] NAME CONFIG [FLAG …]: forebay run; $NAME and $NAME_admin are its URLs
 		"signal":    signalVerb,   // signal NAME HUP|TERM|STOP|CONT
-		"stop":      stopVerb,     // stop NAME: SIGTERM, wait, exit code 0
+		"end":       end,          // end NAME: SIGTERM, wait, exit code 0. (stop is testscript's own: it ends the script.)
 		"logged":    logged,       // [!] logged NAME REGEXP: waits for a log line
 		"http":      httpVerb,     // http [-bg ID] [-H 'K: V'] [-d BODY] METHOD URL
 		"wait-http": waitHTTP,     // wait-http ID: the response of a request in the background becomes the last
@@ -125,7 +125,7 @@ func postgresVerb(ts *testscript.TestScript, _ bool, args []string) {
 	switch args[0] {
 	case "start":
 		if w.postgres == nil {
-			pg, err := private.StartPostgres(ctx, "fsync = off")
+			pg, err := private.StartPostgres(ctx, append([]string{"fsync = off"}, args[1:]...)...)
 			ts.Check(err)
 			w.postgres = pg
 			ts.Setenv("DATABASE_URL", pg.URL("postgres"))
