@@ -38,9 +38,7 @@ func ambiguousLine(h *fasthttp.RequestHeader) string {
 	if p := h.Protocol(); len(p) > 0 && string(p) != "HTTP/1.1" && string(p) != "HTTP/1.0" {
 		return "the version is neither HTTP/1.1 nor HTTP/1.0"
 	}
-	if m := h.Method(); tokenLength(m) != len(m) {
-		return "the method has a character that no method has"
-	} else if string(m) == fasthttp.MethodConnect {
+	if string(h.Method()) == fasthttp.MethodConnect {
 		return "CONNECT asks for a tunnel, which is not offered here"
 	}
 	target := h.RequestURI()
