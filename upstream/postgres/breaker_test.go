@@ -33,7 +33,7 @@ const faultsRoutes = `
 `
 
 func noRetries(c *postgres.Config) { c.Retry.Attempts = 1 }
-func impatient(c *postgres.Config) { c.StatementTimeout = 100 * time.Millisecond }
+func impatient(c *postgres.Config) { c.StatementTimeout = 400 * time.Millisecond }
 func soonTripped(c *postgres.Config) {
 	c.Breaker.Failures = 3
 	c.Breaker.OpenFor = 50 * time.Millisecond
@@ -46,7 +46,11 @@ func TestBreakerOpensOnTheDatabasesFaultsOnly(t *testing.T) {
 	f := func(name, request string, class postgres.ErrorClass, state string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSiteOn(t, database, faultsRoutes, noRetries, longOpen, impatient)
+			options := []func(*postgres.Config){noRetries, longOpen}
+			if class == postgres.StatementTimeout {
+				options = append(options, impatient)
+			}
+			s := newSiteOn(t, database, faultsRoutes, options...)
 			for i := range 3 {
 				_, err := s.Fill(t.Context(), s.call(t, request, ""))
 				if e := failure(t, err); e.Class != class {
@@ -237,7 +241,7 @@ func TestRetriesEndWithTheDeadline(t *testing.T) {
 		c.Retry.Attempts, c.Retry.Base, c.Breaker.Failures = 1000, time.Hour, 1000
 	})
 	r.refuse(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // the wait would be longer, so it is not begun
 	defer cancel()
 	_, err := s.Fill(ctx, s.call(t, "GET /one", ""))
 	if e := failure(t, err); e.Class != postgres.Unavailable || errors.Is(err, context.DeadlineExceeded) {

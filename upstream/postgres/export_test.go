@@ -275,7 +275,7 @@ func TestExportOutlivesTheStatementTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", exportRoutes+`
 - route: GET /paced
-  query: select pg_sleep(0.2)::text as s from generate_series(1, 3)
+  query: select pg_sleep(0.3)::text as s from generate_series(1, 3)
   formats:
     - {accept: text/csv, filename: rows.csv}
 - route: GET /timeout
@@ -286,7 +286,7 @@ func TestExportOutlivesTheStatementTimeout(t *testing.T) {
 	if err != nil || bytes.Count(text, []byte("\n")) != 4 {
 		t.Errorf("%q, %v", text, err)
 	}
-	if got := s.body(t, "GET /timeout"); got != `"100ms"` {
+	if got := s.body(t, "GET /timeout"); got != `"400ms"` {
 		t.Errorf("statement_timeout is %s afterwards", got)
 	}
 }

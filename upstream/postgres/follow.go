@@ -58,10 +58,12 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 		k.surveyed.Store(true)
 		err := d.run(ctx, func(ctx context.Context, s *session) error { return s.survey(ctx, k) })
 		if err != nil {
-			failures = append(failures, fmt.Errorf("survey rule %q: %w", r.Name, err))
+			err = fmt.Errorf("survey rule %q: %w", r.Name, err)
 			if isFailure(classOf(err)) || ctx.Err() != nil {
+				failures = slices.Insert(failures, 0, err) // first: it is the one that may pass
 				break
 			}
+			failures = append(failures, err)
 		}
 	}
 	d.known.Range(func(r, k any) bool {

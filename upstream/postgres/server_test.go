@@ -90,7 +90,7 @@ func TestReconnectingKeepsTheEpoch(t *testing.T) {
 func TestNothingIsStoredWhileAStrayRuns(t *testing.T) {
 	t.Parallel()
 	schema := clientsSchema + `create procedure slow() language plpgsql as $$
-		begin update clients set name = 'half'; commit; perform pg_sleep(1.5); update clients set name = 'done'; commit; end $$;`
+		begin update clients set name = 'half'; commit; perform pg_sleep(3); update clients set name = 'done'; commit; end $$;`
 	r := newRelay(t, newDatabase(t, server, schema))
 	s := newSiteOn(t, r.url, clientsRoutes+`
 - route: POST /slow
