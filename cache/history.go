@@ -19,6 +19,7 @@ type mark struct {
 // those that it no longer remembers.
 type history struct {
 	marks     []mark // oldest first
+	greatest  uint64 // the greatest xid ever marked, but for unknown ones
 	room      int    // how many marks there may be before some are forgotten; 0: a sixteenth of the most
 	forgotten floor
 	doubtful  doubt
@@ -51,6 +52,10 @@ func (h *history) add(m mark, most int, settled *settlement) bool {
 // a write is applied by whoever made it, and then comes in with the stream, which knows its LSN. Unknown
 // transactions are all the same one, of which the newest mark says everything: its older mark makes way.
 func (h *history) again(m *mark) bool {
+	if m.xid > h.greatest && m.xid != unknownXid {
+		h.greatest = m.xid
+		return false
+	}
 	i := len(h.marks) - 1
 	for i >= 0 && h.marks[i].xid != m.xid { // newest first: what comes twice comes soon
 		i--

@@ -71,12 +71,13 @@ func (r *ring) rehash() {
 func (r *ring) start(n *node, row uint64) {
 	newest := max(r.past.forgotten.at, r.past.doubtful.at)
 	var marks []mark
+	var greatest uint64
 	if len(r.heads) > 0 {
 		// A chain ends where its marks have been written over.
 		for next := r.heads[row%uint64(len(r.heads))]; next != 0 && r.count-(next-1) <= uint64(len(r.marks)); {
 			m := &r.marks[(next-1)%uint64(len(r.marks))]
 			if m.row == row {
-				marks, newest = append(marks, m.mark()), max(newest, m.at)
+				marks, newest, greatest = append(marks, m.mark()), max(newest, m.at), max(greatest, m.xid)
 			}
 			next = m.previous
 		}
@@ -85,7 +86,7 @@ func (r *ring) start(n *node, row uint64) {
 		return
 	}
 	slices.Reverse(marks) // oldest first
-	n.events = &events{history: history{marks: marks, forgotten: r.past.forgotten, doubtful: r.past.doubtful.loosely()}}
+	n.events = &events{history: history{marks: marks, greatest: greatest, forgotten: r.past.forgotten, doubtful: r.past.doubtful.loosely()}}
 	n.marked.Store(uint64(newest))
 }
 
