@@ -158,20 +158,19 @@ func once(requests []*load.Request) func(*rand.Rand) load.DrawFunc {
 	}
 }
 
-// stepAside keeps this process off the first core while servers have that one for themselves. It returns what
-// puts it back.
-func stepAside() (back func(), aside bool) {
+// stepAside keeps this process off the servers' cores, where there are others. It returns what puts it back.
+func stepAside(servers int) (back func(), aside bool) {
 	cores := runtime.NumCPU()
-	if cores < 2 || !canPin() {
+	if cores <= servers || !canPin() {
 		return func() {}, false
 	}
 	move := func(to string) error {
 		return exec.Command("taskset", "-a", "-c", "-p", to, strconv.Itoa(os.Getpid())).Run()
 	}
-	if move(fmt.Sprintf("1-%d", cores-1)) != nil {
+	if move(fmt.Sprintf("%d-%d", servers, cores-1)) != nil {
 		return func() {}, false
 	}
-	were := runtime.GOMAXPROCS(cores - 1)
+	were := runtime.GOMAXPROCS(cores - servers)
 	return func() {
 		_ = move(fmt.Sprintf("0-%d", cores-1))
 		runtime.GOMAXPROCS(were)

@@ -58,7 +58,7 @@ http {
     access_log off;
     sendfile on; tcp_nopush on; tcp_nodelay on;
     keepalive_timeout 300s; keepalive_requests 1000000000;
-    open_file_cache max=30000 inactive=1h; open_file_cache_valid 1h; open_file_cache_min_uses 1;
+    open_file_cache max=12000 inactive=1h; open_file_cache_valid 1h; open_file_cache_min_uses 1;
     client_body_temp_path %%DIR%%/t1; proxy_temp_path %%DIR%%/t2; fastcgi_temp_path %%DIR%%/t3; uwsgi_temp_path %%DIR%%/t4; scgi_temp_path %%DIR%%/t5;
     proxy_cache_path %%DIR%%/cache levels=1:2 keys_zone=documents:64m max_size=8g inactive=1h use_temp_path=off;
     upstream origin { server %s; keepalive 64; }

@@ -47,20 +47,19 @@ func (s *Settings) onCores(ctx context.Context, cores int, all []Workload, told 
 		return err
 	}
 	defer h.close()
-	if cores == 1 {
-		back, aside := stepAside()
-		defer back()
-		if !aside {
-			told.section.Note("Servers and generator share the cores: there is no second one, or no taskset.")
-		}
+	back, aside := stepAside(cores)
+	defer back()
+	if !aside {
+		told.section.Note("With %d cores for servers, these and the generator share them: there are no others, or there is no taskset.", cores)
 	}
 	told.house(h)
+	defer func() { told.missing(h) }()
 	for i, w := range all {
 		measures, err := h.measure(ctx, w)
 		if err != nil {
 			return err
 		}
-		told.workload(w, measures, h)
+		told.workload(w, measures)
 		if i > 1 || cores > 1 {
 			continue
 		}
@@ -88,18 +87,28 @@ func (t *teller) house(h *house) {
 		return
 	}
 	t.told = true
-	for _, why := range h.missing {
-		t.section.Note("%s.", why)
-	}
 	for _, s := range h.systems {
 		t.chart.Series = append(t.chart.Series, report.Series{Name: s.name})
 		t.section.Texts = append(t.section.Texts, report.Text{Title: fmt.Sprintf("%s %s: configuration", s.name, s.version), Body: h.configs[s.name]})
 	}
 }
 
+// missing tells which peers were not measured, and why.
+func (t *teller) missing(h *house) {
+	for _, why := range h.missing {
+		if note := why + "."; !slices.Contains(t.section.Notes, note) {
+			t.section.Notes = append(t.section.Notes, note)
+		}
+	}
+}
+
 // workload tells one workload.
-func (t *teller) workload(w Workload, measures []*Measure, h *house) {
+func (t *teller) workload(w Workload, measures []*Measure) {
 	t.raw = append(t.raw, measures...)
+	series := map[string]int{}
+	for i, s := range t.chart.Series {
+		series[s.Name] = i
+	}
 	table := report.Table{Title: w.String(), Columns: []string{"", "answers / s", "p50 ms", "p99 ms", "CPU µs / request", "beside bare", "interval", "wrong", "reached the origin"}}
 	base := measures[0]
 	group := float64(len(t.chart.Labels))
@@ -109,8 +118,8 @@ func (t *teller) workload(w Workload, measures []*Measure, h *house) {
 		ratio := gauge.Median(gauge.Over(m.CPU, base.CPU))
 		table.Row(m.System, report.Number(gauge.Median(m.Throughput).Median), report.Number(gauge.Median(m.P50).Median), report.Number(gauge.Median(m.P99).Median),
 			fmt.Sprintf("%.2f", gauge.Median(m.CPU).Median), fmt.Sprintf("%.2f", ratio.Median), fmt.Sprintf("%.2f to %.2f", ratio.Low, ratio.High), fmt.Sprint(m.Wrong), fmt.Sprint(m.Forwarded))
-		if i < len(t.chart.Series) {
-			t.chart.Series[i].Points = append(t.chart.Series[i].Points, [2]float64{group, ratio.Median})
+		if at, ok := series[m.System]; ok {
+			t.chart.Series[at].Points = append(t.chart.Series[at].Points, [2]float64{group, ratio.Median})
 		}
 		if cpu := gauge.Median(m.CPU).Median; i > 1 && cpu < best {
 			best, bestName = cpu, m.System

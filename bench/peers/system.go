@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -60,10 +61,7 @@ func open(ctx context.Context, s *Settings, cores int) (*house, error) {
 
 func (h *house) close() {
 	for _, s := range h.systems {
-		for _, c := range s.connections {
-			c.Close()
-		}
-		s.stop()
+		s.close()
 	}
 	h.asked.Close()
 	h.origin.Stop()
@@ -152,12 +150,12 @@ func (h *house) system(name, version, address string, pid int, stop func()) *sys
 // mostConnections is the most that a workload has.
 const mostConnections = 200
 
-// pin returns what starts a command on the first core only, if it is to have one.
+// pin returns what starts a command on the first cores only, where there are more than it is to have.
 func (h *house) pin() []string {
-	if h.cores != 1 || !canPin() {
+	if h.cores >= runtime.NumCPU() || !canPin() {
 		return nil
 	}
-	return []string{"taskset", "-c", "0"}
+	return []string{"taskset", "-c", fmt.Sprintf("0-%d", h.cores-1)}
 }
 
 // processors tells a Go program how many cores it has.
@@ -174,19 +172,44 @@ func (h *house) fill(ctx context.Context, size int) error {
 		return nil
 	}
 	requests := requestsOf(size, documents(h.settings.Quick)[size])
-	for _, s := range h.systems {
+	kept := h.systems[:0:0]
+	for i, s := range h.systems {
 		h.settings.Step("peers · %s stores %d documents of %d KiB", s.name, len(requests), size>>10)
-		for range 2 {
-			m := load.Run(ctx, load.Config{Address: s.address, Window: time.Minute, Timeout: 20 * time.Second, Slices: 1},
-				load.Stream{Name: "fill", Connections: 16, New: once(requests)})
-			if r := m.Of("hit"); r.Counts.Answered != len(requests) && ctx.Err() == nil {
-				return fmt.Errorf("fill %s: %d of %d documents were answered: %v", s.name, r.Counts.Answered, len(requests), m.Strange)
-			}
+		err := s.fill(ctx, requests)
+		if err != nil && i < 2 {
+			return err
 		}
-		s.processes.Refresh()
+		if err != nil {
+			h.missing = append(h.missing, fmt.Sprintf("From %d KiB on, %s was not measured: %v", size>>10, s.name, err))
+			s.close()
+			continue
+		}
+		kept = append(kept, s)
 	}
+	h.systems = kept
 	h.filled[size] = true
 	return ctx.Err()
+}
+
+// fill has one system store documents.
+func (s *system) fill(ctx context.Context, requests []*load.Request) error {
+	for range 2 {
+		m := load.Run(ctx, load.Config{Address: s.address, Window: time.Minute, Timeout: 20 * time.Second, Slices: 1},
+			load.Stream{Name: "fill", Connections: 16, New: once(requests)})
+		if r := m.Of("hit"); r.Counts.Answered != len(requests) && ctx.Err() == nil {
+			return fmt.Errorf("store documents in %s: %d of %d were answered: %v", s.name, r.Counts.Answered, len(requests), m.Strange)
+		}
+	}
+	s.processes.Refresh()
+	return nil
+}
+
+// close ends the system.
+func (s *system) close() {
+	for _, c := range s.connections {
+		c.Close()
+	}
+	s.stop()
 }
 
 // asks returns how many documents the origin was asked for so far.
