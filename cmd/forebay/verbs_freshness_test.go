@@ -23,6 +23,7 @@ func freshnessVerbs() map[string]verb {
 		"query":   query,   // query REGEXP STATEMENT: waits until the statement's one value matches
 		"as":      as,      // as VAR ROLE: $DATABASE_URL as another role
 		"becomes": becomes, // becomes REGEXP: repeats the last request until the body matches
+		"take":    take,    // take VAR HEADER: the last response's header field into a variable
 		"runs":    runs,    // runs REGEXP COMMAND …: repeats a forebay command until what it prints matches
 	}
 }
@@ -115,6 +116,10 @@ func becomes(ts *testscript.TestScript, _ bool, args []string) {
 		w.last = send(w.last.request)
 		return w.last.err == nil && re.MatchString(w.last.body), fmt.Sprint(w.last.err, w.last.body)
 	})
+}
+
+func take(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], worldOf(ts).last.header.Get(args[1]))
 }
 
 func runs(ts *testscript.TestScript, _ bool, args []string) {
