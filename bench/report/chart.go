@@ -227,7 +227,7 @@ func (c *Chart) Table() Table {
 	if len(c.Series) == 0 {
 		return t
 	}
-	for row, p := range c.Series[longest].Points {
+	for _, p := range c.Series[longest].Points {
 		first := Number(p[0])
 		if c.Kind == Bars && int(p[0]) < len(c.Labels) {
 			first = c.Labels[int(p[0])]
@@ -236,13 +236,19 @@ func (c *Chart) Table() Table {
 		}
 		cells := []string{first}
 		for _, s := range c.Series {
-			cell := ""
-			if row < len(s.Points) {
-				cell = Number(s.Points[row][1])
-			}
-			cells = append(cells, cell)
+			cells = append(cells, s.at(p[0]))
 		}
 		t.Rows = append(t.Rows, cells)
 	}
 	return t
+}
+
+// at returns the value over a place on the axis, "" if there is none.
+func (s *Series) at(x float64) string {
+	for _, p := range s.Points {
+		if p[0] == x {
+			return Number(p[1])
+		}
+	}
+	return ""
 }

@@ -125,6 +125,17 @@ func TestTerminalTellsEverything(t *testing.T) {
 	}
 }
 
+func TestChartsTableKeepsPlaces(t *testing.T) {
+	t.Parallel()
+	c := report.Chart{Kind: report.Bars, X: "workload", Labels: []string{"hot", "zipf"}, Series: []report.Series{
+		{Name: "a", Points: [][2]float64{{0, 1}, {1, 2}}}, {Name: "b", Points: [][2]float64{{1, 3}}},
+	}}
+	got := c.Table().Rows
+	if len(got) != 2 || strings.Join(got[0], "|") != "hot|1|" || strings.Join(got[1], "|") != "zipf|2|3" {
+		t.Errorf("the table has %q", got)
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]string{0: "0", 0.01234: "0.0123", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234567: "1\u202f234\u202f567", -1234: "-1\u202f234", 3: "3"} {
