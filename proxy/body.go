@@ -22,6 +22,7 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *problem.Problem) {
 	if h.ContentLength() > limit {
 		return nil, tooLarge(ctx, limit)
 	}
+	beginBody(ctx)
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
 		body := ctx.Request.Body()
@@ -43,6 +44,13 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *problem.Problem) {
 		return nil, problem.New(problem.RequestTimeout, "The request's body did not arrive in time.")
 	}
 	return nil, problem.New(problem.Malformed, "The request's body ended early or is not framed as HTTP/1.1 has it.")
+}
+
+// beginBody gives a body the time of its own.
+func beginBody(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*pacedConn); ok {
+		c.body()
+	}
 }
 
 // tooLarge closes the connection as well: what is left of the body is not worth reading.

@@ -30,6 +30,7 @@ type exchange struct {
 	format   int            // of the query's forms; -1: the rule's own
 	source   time.Duration  // spent waiting for the source
 	auditing choice
+	asked    bool                  // the shared tier, which had nothing to serve
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
 	outcome  Outcome
 }
@@ -45,7 +46,7 @@ func newExchange() *exchange {
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
 	x.format, x.source, x.outcome, x.replaces = -1, 0, Outcome{Result: Refused}, nil
-	x.auditing = undecided
+	x.auditing, x.asked = undecided, false
 	x.key = x.key[:0]
 	h := &ctx.Request.Header
 	path, query := splitTarget(h.RequestURI())

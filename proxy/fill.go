@@ -47,7 +47,7 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 	defer cancel()
 	var stale *cache.StoredResponse
 	if askTier && p.shared != nil {
-		r, usable, detail := p.askShared(ctx, c)
+		r, usable, detail := p.askShared(ctx, c.route, c.key)
 		if usable {
 			return landing{response: r, tier: true, detail: detail}, nil
 		}
@@ -68,19 +68,19 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 
 // askShared looks in the shared tier. What is found and usable moves into memory with what is left of its
 // lifetime; what is found and not usable may still serve an emergency.
-func (p *Proxy) askShared(ctx context.Context, c *call) (r *cache.StoredResponse, usable bool, detail string) {
-	r, _ = p.shared.Get(ctx, c.key) // the tier counts and logs its errors itself
+func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.StoredResponse, usable bool, detail string) {
+	r, _ = p.shared.Get(ctx, key) // the tier counts and logs its errors itself
 	if r == nil || r.Kind != cache.Ordinary {
 		p.metrics.sharedMiss.Inc()
 		return nil, false, ""
 	}
-	c.route.plain.adopt(r)
+	t.plain.adopt(r)
 	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
-	use, detail := p.judge(c.route.rule, r, p.clock.Now())
+	use, detail := p.judge(t.rule, r, p.clock.Now())
 	switch use {
 	case cache.Fresh:
 		p.metrics.sharedHit.Inc()
-		_ = p.memory.Set(ctx, c.key, r)
+		_ = p.memory.Set(ctx, key, r)
 		if detail == "" {
 			detail = "shared"
 		}

@@ -52,6 +52,13 @@ func (fs *flights) join(key []byte, position func() cache.Position, prepare func
 	return f, true
 }
 
+// has reports whether the key is being fetched.
+func (fs *flights) has(key []byte) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.all[string(key)] != nil
+}
+
 func (fs *flights) fly(key string, f *flight, fetch func(*flight) (landing, func())) {
 	defer fs.wg.Done()
 	landed, after := fetch(f)

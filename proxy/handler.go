@@ -106,6 +106,7 @@ func (p *Proxy) answer(x *exchange) {
 			x.outcome.Detail = "stale-while-revalidate"
 		}
 		p.serve(x, stored, Stale, x.outcome.Detail)
+	case p.shared != nil && p.sharedHit(x, &stored):
 	default:
 		p.miss(x, stored, missed)
 	}

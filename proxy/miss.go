@@ -76,8 +76,31 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 func (p *Proxy) join(x *exchange) (f *flight, opened bool) {
 	return p.flights.join(x.key, p.log.Position, func() func(*flight) (landing, func()) {
 		c := x.newCall(true)
-		return func(f *flight) (landing, func()) { return p.fly(c, f, true) }
+		askTier := !x.asked
+		return func(f *flight) (landing, func()) { return p.fly(c, f, askTier) }
 	})
+}
+
+// sharedHit answers from the shared tier, on the request's own goroutine: the tier sends what is asked for at
+// once together, so asking twice for one key costs less than waiting in line. While somebody fetches the key
+// there is nothing better to be had there. False: it did not answer, and what there is for emergencies is in stale.
+func (p *Proxy) sharedHit(x *exchange, stale **cache.StoredResponse) bool {
+	if p.flights.has(x.key) {
+		return false
+	}
+	before := p.clock.Now()
+	r, usable, detail := p.askShared(context.Background(), x.route, x.key) // the tier bounds itself by its budget
+	x.source += p.clock.Now().Sub(before)
+	x.asked = true
+	if usable {
+		x.outcome = Outcome{Result: Hit, TTL: r.Lifetime - r.AgeAt(x.start), Detail: detail}
+		p.deliver(x, r)
+		return true
+	}
+	if *stale == nil {
+		*stale = r
+	}
+	return false
 }
 
 // await waits for the flight within the request's time.

@@ -20,6 +20,9 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 		x.outcome.Result = Write
 	}
 	before := p.clock.Now()
+	if n := x.ctx.Request.Header.ContentLength(); n > 0 || n == -1 {
+		beginBody(x.ctx)
+	}
 	err := x.route.origin.Pass(x.ctx, origin.Passage{
 		Path: path, Query: query, MaxBody: x.route.rule.MaxBody, Timeout: x.remaining(before),
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -15,30 +14,29 @@ import (
 	"forebay/rules"
 )
 
-// prefetch is how much of a request body is read before the handler runs; the rest is streamed.
-const prefetch = 64 << 10 // bytes
+// prefetch is how much of a request body is read before the handler runs; the rest is streamed, under the
+// body's own time.
+const prefetch = 8 << 10 // bytes
 
-// Server is the public listener: fasthttp with every limit set. Safe for concurrent use.
+// Server is the public listener: fasthttp with every limit set, times by pacedConn. Safe for concurrent use.
 type Server struct {
 	config rules.Server
 	http   *fasthttp.Server
+	pace   *pace
 	logger *slog.Logger
 }
 
 // NewServer makes a server for the proxy. It does not listen yet.
 func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
-	s := &Server{config: config, logger: logger}
+	s := &Server{config: config, logger: logger, pace: newPace(config)}
 	s.http = &fasthttp.Server{
 		Handler:                            p.Handle,
 		ErrorHandler:                       p.unreadable,
-		HeaderReceived:                     s.headerReceived,
 		Name:                               "forebay",
 		NoDefaultServerHeader:              true,
 		NoDefaultContentType:               true,
 		ReadBufferSize:                     config.MaxHeaderSize,
 		WriteBufferSize:                    16 << 10,
-		ReadTimeout:                        config.HeaderTimeout,
-		IdleTimeout:                        config.IdleTimeout,
 		MaxRequestBodySize:                 prefetch,
 		StreamRequestBody:                  true,
 		DisablePreParseMultipartForm:       true,
@@ -55,7 +53,8 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 
 // Serve answers connections of l until Shutdown. It takes l over.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(&pacedListener{Listener: l, timeout: s.config.WriteTimeout}); err != nil {
+	s.pace.start()
+	if err := s.http.Serve(&pacedListener{Listener: l, pace: s.pace}); err != nil {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
@@ -65,15 +64,8 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
 	defer cancel()
+	defer s.pace.stop()
 	return s.http.ShutdownWithContext(ctx)
-}
-
-// headerReceived gives a body its own time: the header's would cut an upload short.
-func (s *Server) headerReceived(h *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
-	if n := h.ContentLength(); n > 0 || n == -1 {
-		c.ReadTimeout = s.config.BodyTimeout
-	}
-	return c
 }
 
 // unreadable answers what never became a request: too large a header, too slow, or no HTTP.
@@ -91,48 +83,6 @@ func (p *Proxy) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	}
 	ctx.SetConnectionClose()
 }
-
-// pacedListener gives every write of its connections the same time. A deadline on the whole response,
-// which is what fasthttp's WriteTimeout sets, would cut off an export that is long and makes progress.
-type pacedListener struct {
-	net.Listener
-	timeout time.Duration
-}
-
-// Accept waits for a connection.
-func (l *pacedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if l.timeout <= 0 {
-		return c, nil
-	}
-	return &pacedConn{Conn: c, timeout: l.timeout}, nil
-}
-
-// pacedConn moves the write deadline only when half of it is gone: setting it costs as much as a small
-// response's formatting.
-type pacedConn struct {
-	net.Conn
-	timeout time.Duration
-	set     atomic.Int64 // unix nanoseconds at which the deadline was last set
-}
-
-// Write writes, or fails when the client has taken nothing for the timeout.
-func (c *pacedConn) Write(b []byte) (int, error) {
-	now := time.Now()
-	if now.UnixNano()-c.set.Load() > int64(c.timeout/2) {
-		if err := c.SetWriteDeadline(now.Add(c.timeout)); err != nil {
-			return 0, err
-		}
-		c.set.Store(now.UnixNano())
-	}
-	return c.Conn.Write(b)
-}
-
-// NetConn returns the connection behind, as tls.Conn's does: its way to end can be chosen there.
-func (c *pacedConn) NetConn() net.Conn { return c.Conn }
 
 // quietLogger takes what fasthttp has to say about broken clients as debug messages.
 type quietLogger struct{ logger *slog.Logger }

@@ -180,13 +180,15 @@ func (a *app) ruleReport(r *rules.Rule, bypassed bool) admin.RuleReport {
 	switch {
 	case !r.Stores():
 		report.TTL, report.Freshness, report.Reason = "0s", "none", "the rule stores nothing"
-	case r.Upstream != "":
+	case r.Upstream != "" && !r.Primary:
 		report.Freshness, report.Reason = "ttl", "nobody can see what an HTTP service reads"
+	case r.Upstream != "":
+		report.Freshness, report.Reason = r.Freshness.String(), "as the configuration declares what the service reads"
 	case r.Freshness == rules.TTLOnly:
 		report.Freshness, report.Reason = "ttl", "the configuration says so"
 	default:
 		c := a.database.Classification(r)
-		report.Freshness, report.Reason = "exact", c.Reason
+		report.Freshness, report.Reason = r.Freshness.String(), c.Reason
 		if c.Known {
 			report.Tables = c.Tables
 			if !c.Exact {

@@ -132,6 +132,7 @@ func ruleFinding(r *rules.Rule, c postgres.Classification) changes.Finding {
 		}
 		f.Detail = "outdated by changes to " + strings.Join(on, ", ")
 		if c.Reason != "" {
+			f.State = changes.FindingWarn
 			f.Detail += "; " + c.Reason
 		}
 	}

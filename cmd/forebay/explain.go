@@ -111,6 +111,8 @@ func feedLine(f proxy.ExplainedFeed) string {
 		return fmt.Sprintf("%s, not live: %s", f.Mode, f.Reason)
 	case f.Reason != "":
 		return f.Mode + ": " + f.Reason
+	case f.Mode == "off":
+		return "off: writes through forebay alone are known"
 	case f.Lag >= 0:
 		return fmt.Sprintf("%s, current as of %s ago", f.Mode, seconds(f.Lag))
 	}

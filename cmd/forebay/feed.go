@@ -110,7 +110,7 @@ func isAway(err error) bool {
 func (a *app) watchLag(ctx context.Context) {
 	ticker := time.NewTicker(lagWatch)
 	defer ticker.Stop()
-	exact, known := false, false
+	exact, known, mode := false, false, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -123,7 +123,7 @@ func (a *app) watchLag(ctx context.Context) {
 		now := lag <= a.maxLag() && a.database.Followed()
 		feed := a.log.Feed()
 		switch {
-		case known && now == exact:
+		case known && now == exact && feed.Mode == mode:
 			continue
 		case now && feed.Mode == cache.FeedOff:
 			a.logger.Info("changes made outside forebay are not followed", "reason", feed.Reason)
@@ -132,7 +132,7 @@ func (a *app) watchLag(ctx context.Context) {
 		case known && lag != math.MaxInt64 && lag > a.maxLag():
 			a.logger.Warn("news of changes is late; what is stored is not known to be current", "lag", lag, "max_lag", a.maxLag())
 		}
-		exact, known = now, known || now
+		exact, known, mode = now, known || now, feed.Mode
 	}
 }
 

@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"forebay/rules"
+)
+
+// paceTick is the resolution of a pace's clock.
+const paceTick = 50 * time.Millisecond
+
+// pace is how long the connections of a listener may take for what. Its clock is coarse: to ask for the time
+// and to move a deadline with every request would cost more than finding the response. Safe for concurrent
+// use.
+type pace struct {
+	header, body, idle, write time.Duration
+	now                       atomic.Int64 // since began
+	began                     time.Time
+	ended                     chan struct{}
+	once                      sync.Once
+}
+
+func newPace(config rules.Server) *pace {
+	p := &pace{
+		header: config.HeaderTimeout, body: config.BodyTimeout, idle: config.IdleTimeout, write: config.WriteTimeout,
+		began: time.Now(), ended: make(chan struct{}),
+	}
+	if config.MaxConnectionsPerIP > 0 {
+		// The server hides the connection behind a counting one, so nobody can tell it where a body begins.
+		p.header = max(p.header, p.body)
+	}
+	return p
+}
+
+// start has the clock go until stop.
+func (p *pace) start() {
+	p.now.Store(int64(time.Since(p.began)))
+	go func() {
+		ticker := time.NewTicker(paceTick)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-p.ended:
+				return
+			case <-ticker.C:
+				p.now.Store(int64(time.Since(p.began)))
+			}
+		}
+	}()
+}
+
+func (p *pace) stop() { p.once.Do(func() { close(p.ended) }) }
+
+// pacedListener gives its connections a pace.
+type pacedListener struct {
+	net.Listener
+	pace *pace
+}
+
+// Accept waits for a connection.
+func (l *pacedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &pacedConn{Conn: c, pace: l.pace}, nil
+}
+
+// pacedConn sets the deadlines of a client's connection by itself.
+//
+//	waiting for a request     idle (header for a connection's first): moved only when it is due within that time
+//	in the midst of a header  header, from the request's first byte
+//	in the midst of a body    body, from the same
+//	writing                   write, for each piece: an export that is long and makes progress is not cut off
+//
+// Who sets a deadline on it has taken its reading over: a tunnel, or an upload that is given up. Reads and
+// writes may come from two goroutines.
+type pacedConn struct {
+	net.Conn
+	pace *pace
+
+	arrived atomic.Int64 // when the first byte of the request under way came; 0: none did
+	served  atomic.Bool  // something was written: what is waited for is not the first request
+	inBody  atomic.Bool
+	due     atomic.Int64 // the read deadline in place, on the pace's clock
+	free    atomic.Bool  // somebody else sets the deadlines
+	written atomic.Int64 // when the write deadline was last set
+}
+
+// Read reads, or fails when the client takes too long.
+func (c *pacedConn) Read(b []byte) (int, error) {
+	if !c.free.Load() {
+		if err := c.hurry(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.arrived.Load() == 0 {
+		c.arrived.Store(max(c.pace.now.Load(), 1))
+	}
+	return n, err
+}
+
+// hurry sets the read deadline if another one is needed.
+func (c *pacedConn) hurry() error {
+	now := c.pace.now.Load()
+	arrived, due := c.arrived.Load(), c.due.Load()
+	var want int64
+	switch {
+	case arrived == 0:
+		limit := c.pace.idle
+		if !c.served.Load() {
+			limit = c.pace.header
+		}
+		if due-now >= int64(limit) {
+			return nil
+		}
+		want = now + int64(limit+limit/2) // moved once in half that time, so that nobody gets less
+	case c.inBody.Load():
+		want = arrived + int64(c.pace.body)
+	default:
+		want = arrived + int64(c.pace.header)
+	}
+	if want == due {
+		return nil
+	}
+	c.due.Store(want)
+	return c.Conn.SetReadDeadline(c.pace.began.Add(time.Duration(want)))
+}
+
+// body says that what is read from now on is a request's body.
+func (c *pacedConn) body() { c.inBody.Store(true) }
+
+// Write writes, or fails when the client has taken nothing for the time it has.
+func (c *pacedConn) Write(b []byte) (int, error) {
+	if c.arrived.Load() != 0 {
+		c.arrived.Store(0)
+		c.inBody.Store(false)
+	}
+	if !c.served.Load() {
+		c.served.Store(true)
+	}
+	now := c.pace.now.Load()
+	if set := c.written.Load(); c.pace.write > 0 && (set == 0 || now-set > int64(c.pace.write/2)) {
+		if err := c.Conn.SetWriteDeadline(c.pace.began.Add(time.Duration(now) + c.pace.write + c.pace.write/2)); err != nil {
+			return 0, err
+		}
+		c.written.Store(max(now, 1))
+	}
+	return c.Conn.Write(b)
+}
+
+// SetReadDeadline takes the reading over.
+func (c *pacedConn) SetReadDeadline(t time.Time) error {
+	c.free.Store(true)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline takes the reading over, and sets the deadline of writing as well.
+func (c *pacedConn) SetDeadline(t time.Time) error {
+	c.free.Store(true)
+	return c.Conn.SetDeadline(t)
+}
+
+// NetConn returns the connection behind, as tls.Conn's does: its way to end can be chosen there.
+func (c *pacedConn) NetConn() net.Conn { return c.Conn }
