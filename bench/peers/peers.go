@@ -63,11 +63,11 @@ func (s *Settings) onCores(ctx context.Context, cores int, all []Workload, told 
 		if i > 1 || cores > 1 {
 			continue
 		}
-		bareP99, forebayP99, err := h.tail(ctx, w, measures)
+		found, err := h.tail(ctx, w, measures)
 		if err != nil {
 			return err
 		}
-		told.tail(w, bareP99, forebayP99)
+		told.tail(w, found)
 	}
 	return nil
 }
@@ -140,10 +140,11 @@ func (t *teller) workload(w Workload, measures []*Measure) {
 	}
 }
 
-// tail tells the p99 under 70 % of saturation.
-func (t *teller) tail(w Workload, bareP99, forebayP99 []float64) {
-	f := ratioFigure("peers."+w.ID()+".tail", "hit, "+w.String()+", open loop at 70 %: p99 beside the bare handler", gauge.Median(gauge.Over(forebayP99, bareP99)), 1.5)
-	f.Beside += fmt.Sprintf("; %.2f and %.2f ms", gauge.Median(forebayP99).Median, gauge.Median(bareP99).Median)
+// tail tells the p99 in the open loop.
+func (t *teller) tail(w Workload, found tails) {
+	name := fmt.Sprintf("hit, %s, open loop at %.0f %%: p99 beside the bare handler", w, 100*tailShare)
+	f := ratioFigure("peers."+w.ID()+".tail", name, gauge.Median(gauge.Over(found.forebay, found.bare)), 1.5)
+	f.Beside += fmt.Sprintf("; %.2f and %.2f ms, of which the generator was late by %.2f", gauge.Median(found.forebay).Median, gauge.Median(found.bare).Median, gauge.Median(found.late).Median)
 	t.section.Figures = append(t.section.Figures, f)
 }
 
