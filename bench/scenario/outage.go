@@ -33,7 +33,9 @@ func (s *Settings) PostgresDown(ctx context.Context, st *stage.Stage, population
 	for i := range known {
 		known[i] = load.NewRequest("known", "GET", clients.Client+population.First(i), "")
 	}
-	load.Run(ctx, load.Config{Address: f.Address(), Window: 20 * time.Second, Timeout: s.Timeout, Seed: s.Seed}, load.Stream{Name: "fill", Connections: 8, New: clients.Once(known)})
+	if stored := settle(ctx, f.Address(), known); stored < 1 {
+		section.Note("Only %.0f %% of what was asked for before was stored when the database went down.", 100*stored)
+	}
 
 	s.Step("postgres down · %s", away)
 	st.Postgres.Shutdown()

@@ -45,6 +45,7 @@ func (s *Settings) stampede(ctx context.Context, section *report.Section, f *sta
 			c.Close()
 		}
 	}()
+	settle(ctx, f.Address(), []*load.Request{load.NewRequest(clients.OfDashboard, "GET", clients.Dashboard, "")})
 	for round := range s.times(5, 1) {
 		if err := f.Purge(); err != nil {
 			return err
