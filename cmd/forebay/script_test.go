@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +56,25 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: withFreshnessVerbs(withAnswerVerbs(verbs())),
 	})
+}
+
+// testscript's own stop ends a script where it stands, and passes: nothing behind it would be run.
+func TestScriptsRunToTheirEnds(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, _, _ := strings.Cut(string(text), "\n-- ")
+		if strings.Contains(script, "\nstop") {
+			t.Errorf("%s: ends at its stop; end NAME is the verb for a forebay", file)
+		}
+	}
 }
 
 // worldKey finds a script's world.

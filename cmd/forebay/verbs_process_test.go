@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -136,7 +137,9 @@ func signalVerb(ts *testscript.TestScript, _ bool, args []string) {
 // end ends a forebay as its operator would, and wants it to end well.
 func end(ts *testscript.TestScript, _ bool, args []string) {
 	p := processOf(ts, args[0])
-	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		ts.Check(err)
+	}
 	select {
 	case <-p.done:
 	case <-time.After(patience):
