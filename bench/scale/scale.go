@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,6 +53,13 @@ func Run(ctx context.Context, s Settings) (*report.Section, error) {
 			return section, err
 		}
 	}
+	beside := report.Table{Title: "Beside that", Columns: []string{"", ""}}
+	for _, f := range section.Figures {
+		if f.Goal == nil {
+			beside.Row(f.Name, f.Text())
+		}
+	}
+	section.Tables = append(section.Tables, beside)
 	return section, nil
 }
 
@@ -58,6 +67,7 @@ func Run(ctx context.Context, s Settings) (*report.Section, error) {
 func (s *Settings) start(ctx context.Context, origin *private.Program, memory int, rules string) (*subject, error) {
 	f, _, err := stage.Documents(ctx, stage.DocumentsPlan{
 		Binary: s.Binary, Memory: fmt.Sprintf("%dKiB", memory>>10), Origin: "http://" + origin.Address(), Rules: rules,
+		Env: []string{"GODEBUG=gctrace=1"}, // a line for each collection, of which there are few
 	})
 	if err != nil {
 		return nil, err
@@ -138,6 +148,7 @@ func (s *Settings) tellStored(section *report.Section, table report.Table, subje
 		if i == len(subjects)-1 {
 			section.Figures = append(section.Figures,
 				figure("scale.stored", fmt.Sprintf("hit with %d stored responses beside %d", t.documents, subjects[0].documents), r, 1.3),
+				collecting(t),
 				report.Low("scale.memory", fmt.Sprintf("RSS for each stored 1 KiB response, of %d", t.documents), memory[i][1], "KiB").Want(1.5, "goal"))
 		}
 	}
@@ -307,4 +318,23 @@ func (t *subject) round(ctx context.Context, seed uint64, window time.Duration) 
 // figure is a ratio with a goal, which is met if the interval reaches it.
 func figure(id, name string, r gauge.Ratio, bound float64) report.Figure {
 	return report.Low(id, name, r.Median, "×").Want(bound, "goal").JudgedBy(r.Low).With("%s", r)
+}
+
+// collected finds the share of all CPU time since the start in the runtime's trace.
+var collected = regexp.MustCompile(`(?m)^gc \d+ @[\d.]+s (\d+)%:`)
+
+// collecting tells the collector's share of CPU time, filling and hits together.
+func collecting(t *subject) report.Figure {
+	f := report.Low("scale.gc", fmt.Sprintf("garbage collector's share of CPU time, filling and hits with %d stored", t.documents), 0, "%")
+	found := collected.FindAllStringSubmatch(t.forebay.Log(), -1)
+	if len(found) == 0 {
+		f.Missing = "there was no collection"
+		return f
+	}
+	share, err := strconv.ParseFloat(found[len(found)-1][1], 64)
+	if err != nil {
+		f.Missing = err.Error()
+	}
+	f.Value = share
+	return f
 }
