@@ -74,6 +74,7 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 		b.settings = scenario.Quick(c.Seed, p.step)
 	}
 	err := b.run(ctx)
+	err = errors.Join(append(b.failed, err)...)
 	r.Complete = err == nil
 	r.Seconds = time.Since(start).Seconds()
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
@@ -88,6 +89,7 @@ type runner struct {
 	report   *report.Report
 	progress *progress
 	settings scenario.Settings
+	failed   []error // parts that could not be finished
 }
 
 func (b *runner) run(ctx context.Context) error {
@@ -101,7 +103,7 @@ func (b *runner) run(ctx context.Context) error {
 	}
 	if b.wanted(Failures) {
 		section, err := b.settings.Flood(ctx, b.config.Binary)
-		if err := b.add(section, err); err != nil {
+		if err := b.add(ctx, err, section); err != nil {
 			return err
 		}
 	}
@@ -118,12 +120,23 @@ func (b *runner) run(ctx context.Context) error {
 
 func (b *runner) wanted(p Part) bool { return slices.Contains(b.config.Parts, p) }
 
-// add puts a section into the report, also what there is of one that failed.
-func (b *runner) add(section *report.Section, err error) error {
-	if section != nil {
-		b.report.Sections = append(b.report.Sections, section)
+// add puts sections into the report, also what there is of ones that failed. A failure is taken down, and the
+// run goes on with what comes next, unless it is being ended.
+func (b *runner) add(ctx context.Context, err error, sections ...*report.Section) error {
+	for _, section := range sections {
+		if section != nil {
+			b.report.Sections = append(b.report.Sections, section)
+		}
 	}
-	return err
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if len(sections) > 0 {
+		err = fmt.Errorf("%s: %w", sections[len(sections)-1].ID, err)
+	}
+	b.failed = append(b.failed, err)
+	b.report.Notes = append(b.report.Notes, fmt.Sprintf("Not finished: %v.", err))
+	return nil
 }
 
 // onStage plays everything that needs a database.
@@ -145,7 +158,7 @@ func (b *runner) onStage(ctx context.Context) error {
 	}
 	if b.wanted(Paths) {
 		section, err := paths.Run(ctx, paths.Settings{Quick: b.config.Quick, Seed: b.config.Seed, Step: b.progress.step}, s, b.config.Binary, population.IDs())
-		if err := b.add(section, err); err != nil {
+		if err := b.add(ctx, err, section); err != nil {
 			return err
 		}
 	}
@@ -160,7 +173,7 @@ func (b *runner) onStage(ctx context.Context) error {
 		func() (*report.Section, error) { return b.settings.PostgresDown(ctx, s, population) },
 	} {
 		section, err := play()
-		if err := b.add(section, err); err != nil {
+		if err := b.add(ctx, err, section); err != nil {
 			return err
 		}
 	}
@@ -199,16 +212,15 @@ func (b *runner) scenarios(ctx context.Context, s *stage.Stage, population *clie
 		sides[i].Spent = statements.Spent
 	}
 	section, err := b.settings.Misses(ctx, sides, population, b.config.Clients)
-	if err := b.add(section, err); err != nil {
+	if err := b.add(ctx, err, section); err != nil {
 		return err
 	}
 	sections, err := b.settings.Five(ctx, sides, population, s.Tidy)
-	b.report.Sections = append(b.report.Sections, sections...)
-	if err != nil {
+	if err := b.add(ctx, err, sections...); err != nil {
 		return err
 	}
 	section, err = b.settings.Bounded(ctx, s, population)
-	return b.add(section, err)
+	return b.add(ctx, err, section)
 }
 
 // target measures what runs already.
@@ -234,8 +246,7 @@ func (b *runner) target(ctx context.Context) error {
 		b.report.Notes = append(b.report.Notes, "Nothing was written to the target: --target-writes allows it.")
 	}
 	sections, err := b.settings.Five(ctx, []*scenario.Side{side}, population, tidy)
-	b.report.Sections = append(b.report.Sections, sections...)
-	return err
+	return b.add(ctx, err, sections...)
 }
 
 // targetPool asks a forebay's performance endpoints.

@@ -12,7 +12,7 @@ func (b *runner) peers(ctx context.Context) error {
 	section, err := peers.Run(ctx, peers.Settings{
 		Binary: b.config.Binary, Quick: b.config.Quick, Matrix: b.config.Matrix, Seed: b.config.Seed, Step: b.progress.step,
 	})
-	return b.add(section, err)
+	return b.add(ctx, err, section)
 }
 
 // scale measures what stays flat.
@@ -25,5 +25,5 @@ func (b *runner) scale(ctx context.Context) error {
 		stored = 100_000
 	}
 	section, err := scale.Run(ctx, scale.Settings{Binary: b.config.Binary, Quick: b.config.Quick, Stored: stored, Seed: b.config.Seed, Step: b.progress.step})
-	return b.add(section, err)
+	return b.add(ctx, err, section)
 }

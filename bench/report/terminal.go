@@ -57,7 +57,7 @@ func (r *Report) Summary() string {
 	}
 	text := fmt.Sprintf("%d goals met, %d missed, %d not measured; %.0f s.", count[Met], count[Missed], count[NotMeasured], r.Seconds)
 	if !r.Complete {
-		text += " The run was ended early: what is missing was not measured."
+		text += " The run is not complete: what is missing was not measured."
 	}
 	if r.Quick {
 		text += " A quick run shows that everything works; its figures are not to be quoted."

@@ -28,7 +28,7 @@ type benchFlags struct {
 	Seed  uint64        `default:"1" help:"Draws the same requests again."`
 	Quick bool          `help:"Show in a minute that everything works; the figures mean nothing."`
 	Out   string        `type:"path" placeholder:"DIR" help:"Directory for the JSON and the page; made if it is not there. Only a complete run is written."`
-	Limit time.Duration `default:"20m" help:"End the run after this long, with what there is."`
+	Limit time.Duration `default:"30m" help:"End the run after this long, with what there is."`
 }
 
 // benchAllCmd runs everything, or against a target.
