@@ -33,6 +33,8 @@ type exchange struct {
 	asked    bool                  // the shared tier, which had nothing to serve
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
 	outcome  Outcome
+	hits     uint          // that this exchange has answered, request after request
+	took     time.Duration // the last of them that was timed
 }
 
 // newExchange makes an empty one, with the closures it will need: made per request, each would allocate.

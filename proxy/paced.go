@@ -66,7 +66,9 @@ func (l *pacedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pacedConn{Conn: c, pace: l.pace}, nil
+	paced := &pacedConn{Conn: c, pace: l.pace}
+	paced.waiting.Store(true)
+	return paced, nil
 }
 
 // pacedConn sets the deadlines of a client's connection by itself.
@@ -82,9 +84,10 @@ type pacedConn struct {
 	net.Conn
 	pace *pace
 
-	arrived atomic.Int64 // when the first byte of the request under way came; 0: none did
+	waiting atomic.Bool  // nothing of the next request was read: set by writing
 	served  atomic.Bool  // something was written: what is waited for is not the first request
-	inBody  atomic.Bool
+	inBody  atomic.Bool  // of the request under way
+	began   int64        // when its first bytes had come; 0: not known yet. Owned by whoever reads
 	due     atomic.Int64 // the read deadline in place, on the pace's clock
 	free    atomic.Bool  // somebody else sets the deadlines
 	written atomic.Int64 // when the write deadline was last set
@@ -97,38 +100,40 @@ func (c *pacedConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := c.Conn.Read(b)
-	if n > 0 && c.arrived.Load() == 0 {
-		c.arrived.Store(max(c.pace.now.Load(), 1))
-	}
-	return n, err
+	return c.Conn.Read(b)
 }
 
-// hurry sets the read deadline if another one is needed.
+// hurry sets the read deadline if another one is needed. Most requests come in one piece, so it is the second
+// read of a request that notes when it began: right after its first bytes.
 func (c *pacedConn) hurry() error {
 	now := c.pace.now.Load()
-	arrived, due := c.arrived.Load(), c.due.Load()
-	var want int64
-	switch {
-	case arrived == 0:
+	if c.waiting.Load() {
+		c.waiting.Store(false)
+		c.began = 0
 		limit := c.pace.idle
 		if !c.served.Load() {
 			limit = c.pace.header
 		}
-		if due-now >= int64(limit) {
+		if c.due.Load()-now >= int64(limit) {
 			return nil
 		}
-		want = now + int64(limit+limit/2) // moved once in half that time, so that nobody gets less
-	case c.inBody.Load():
-		want = arrived + int64(c.pace.body)
-	default:
-		want = arrived + int64(c.pace.header)
+		return c.setDue(now + int64(limit+limit/2)) // moved once in half that time, so that nobody gets less
 	}
-	if want == due {
+	if c.began == 0 {
+		c.began = max(now, 1)
+	}
+	if c.inBody.Load() {
+		return c.setDue(c.began + int64(c.pace.body))
+	}
+	return c.setDue(c.began + int64(c.pace.header))
+}
+
+func (c *pacedConn) setDue(due int64) error {
+	if due == c.due.Load() {
 		return nil
 	}
-	c.due.Store(want)
-	return c.Conn.SetReadDeadline(c.pace.began.Add(time.Duration(want)))
+	c.due.Store(due)
+	return c.Conn.SetReadDeadline(c.pace.began.Add(time.Duration(due)))
 }
 
 // body says that what is read from now on is a request's body.
@@ -136,9 +141,11 @@ func (c *pacedConn) body() { c.inBody.Store(true) }
 
 // Write writes, or fails when the client has taken nothing for the time it has.
 func (c *pacedConn) Write(b []byte) (int, error) {
-	if c.arrived.Load() != 0 {
-		c.arrived.Store(0)
-		c.inBody.Store(false)
+	if !c.waiting.Load() {
+		c.waiting.Store(true)
+		if c.inBody.Load() {
+			c.inBody.Store(false)
+		}
 	}
 	if !c.served.Load() {
 		c.served.Store(true)

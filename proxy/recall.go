@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	tracedHits    = 4       // one hit in so many tells the memory tier that it was asked
 	maxRecalled   = 256     // bytes of a request target that is remembered; longer ones are read each time
 	recalledBytes = 1 << 10 // of memory that one remembered target may come to, with its key
 	recallShare   = 32      // the memory tier's share that remembered targets may come to is one in so many
@@ -59,7 +60,13 @@ func (p *Proxy) again(x *exchange) bool {
 	if p.bypassAll.Load() || m.route.bypass.Load() || x.audits(m.route) || p.ahead(x) {
 		return false
 	}
-	r := p.memory.LookupString(m.key)
+	var r *cache.StoredResponse
+	if x.hits%tracedHits == 0 {
+		x.key = append(x.key[:0], m.key...)
+		r = p.memory.Lookup(x.key)
+	} else {
+		r = p.memory.Glance(m.key)
+	}
 	if r == nil || r.Kind != cache.Ordinary {
 		return false
 	}

@@ -34,6 +34,8 @@ type RuleHandle struct {
 	name  string
 	facts atomic.Pointer[facts]
 
+	present atomic.Pointer[span] // the window that was opened last
+
 	mu    sync.Mutex // held to open a window, and to change facts
 	hours [keptHours]atomic.Pointer[[60]window]
 }
@@ -58,6 +60,13 @@ type window struct {
 	slowest                [keptPerMinute]atomic.Uint64
 }
 
+// span is a window and the time that it is of, so that a hit finds it without dividing. Immutable.
+type span struct {
+	from, to cache.Instant
+	minute   uint32
+	*window
+}
+
 // stamp is the minute whose figures a window holds, since 1970; 0: none yet. A window that is being
 // cleared for another minute has none that anyone asks for:
 //
@@ -69,16 +78,36 @@ const opening = ^uint32(0)
 
 // Record counts a query. It allocates nothing and takes no lock, except to open a minute.
 func (p *Performance) Record(q Query) {
+	if q.Hit && q.Rule.hit(&q) {
+		return
+	}
 	at := time.Duration(q.At) + p.origin
 	minute, into := uint32(at/time.Minute), at%time.Minute
 	w := q.Rule.window(minute)
 	if w == nil {
 		return // more than a day late: nobody can ask for that minute any more
 	}
+	if s := q.Rule.present.Load(); s == nil || s.minute < minute {
+		q.Rule.present.Store(&span{from: q.At - cache.Instant(into), to: q.At - cache.Instant(into) + cache.Instant(time.Minute), minute: minute, window: w})
+	}
 	w.count(&q)
 	e := newEvent(q.Duration, into, q.Rule.index, q.Hit)
 	w.floor.offer(w.slowest[:], e)
 	p.offer(minute, e)
+}
+
+// hit counts a hit of the present minute that is not among its slowest queries. False: it was not counted.
+func (h *RuleHandle) hit(q *Query) bool {
+	s := h.present.Load()
+	if s == nil || q.At < s.from || q.At >= s.to || q.Duration >= step(0) || s.stamp.Load() != s.minute {
+		return false
+	}
+	if slowest := event(s.floor.Load()); slowest == 0 || q.Duration >= slowest.duration() {
+		return false
+	}
+	s.hits.Add(1)
+	s.hitTime.Add(uint64(q.Duration))
+	return true
 }
 
 // offer puts the event among the slowest of its minute, over all rules.
