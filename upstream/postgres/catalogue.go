@@ -19,16 +19,20 @@ type catalogue struct {
 	types     wire.Catalogue
 	shapes    map[string]*shape // of statements that cannot stay prepared, by name
 	relations map[uint32]relation
-	functions *functions // nil until somebody asked
+	functions *functions        // nil until somebody asked
+	names     map[uint32]string // of relations as they were last known, for people
 }
 
+// maxNames is how many names are remembered beyond the present state of the catalogue.
+const maxNames = 10000
+
 func newCatalogue() *catalogue {
-	c := &catalogue{}
+	c := &catalogue{names: make(map[uint32]string)}
 	c.reset()
 	return c
 }
 
-// advance forgets everything: the database's catalogue has changed.
+// advance forgets everything but names: the database's catalogue has changed.
 func (c *catalogue) advance() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,12 +103,25 @@ func (c *catalogue) relation(oid uint32) (relation, bool) {
 func (c *catalogue) addRelations(more []relation, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.names) > maxNames {
+		clear(c.names)
+	}
+	for _, r := range more {
+		c.names[r.oid] = r.String()
+	}
 	if c.generation.Load() != generation {
 		return
 	}
 	for _, r := range more {
 		c.relations[r.oid] = r
 	}
+}
+
+// name returns what the relation was called when it was last read, or "".
+func (c *catalogue) name(oid uint32) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.names[oid]
 }
 
 // knownFunctions returns the functions of the database, or nil if they have not been read.

@@ -221,7 +221,8 @@ func as(t testing.TB, database, script string) string {
 	return u.String()
 }
 
-// watch has the site watch its catalogue until the test ends.
+// watch has the site watch its catalogue until the test ends, and waits for the first look, which later ones
+// are compared with.
 func (s *site) watch(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -232,5 +233,8 @@ func (s *site) watch(t testing.TB) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+	eventually(t, "the first look is taken", func() bool {
+		return s.one(t, "select count(*) from pg_stat_activity where query like 'with passing%' and state = 'idle' and datname = current_database()") != "0"
 	})
 }

@@ -182,17 +182,14 @@ func (s *session) resolve(ctx context.Context, names []string) ([]uint32, error)
 	return list, nil
 }
 
-// TableName returns the name of the relation that the dependency is on, as far as a fill, a write or
-// TableDependency has met it; else "".
+// TableName returns the name of the relation that the dependency is on, as it was when a fill, a write or
+// TableDependency last met it; "" if none has. It may have been renamed or dropped since.
 func (d *Database) TableName(dependency cache.Dependency) string {
 	oid, ok := dependency.Oid()
 	if !ok {
 		return ""
 	}
-	if r, ok := d.catalogue.relation(oid); ok {
-		return r.String()
-	}
-	return ""
+	return d.catalogue.name(oid)
 }
 
 // TableDependency returns the dependency on the table of that name, "table" or "schema.table". A name

@@ -14,6 +14,8 @@ import (
 const (
 	// watchEvery is how often the catalogue is compared: how long DDL that nobody sends goes unnoticed.
 	watchEvery = time.Second
+	// watchFirst is how soon the first comparison is tried again: what changes before it goes unnoticed.
+	watchFirst = 100 * time.Millisecond
 	// watchPatience bounds the wait for a connection.
 	watchPatience = time.Second
 	// forgetAfter is how long what is known of a rule is kept that nobody calls: a reload makes new rules.
@@ -22,8 +24,11 @@ const (
 
 // watchQuery makes a print of each relation in $1; of all relations together, for those that are not
 // watched yet and for names that find another one; and of what may change what any statement means:
-// functions, operators, casts, types. VACUUM and ANALYZE leave them as they are.
-const watchQuery = `select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfilenode,
+// functions, operators, casts, types. VACUUM and ANALYZE leave them as they are, and so do other sessions'
+// temporary tables. The array that Postgres makes beside each type, each table's row type too, says nothing
+// that its element does not.
+const watchQuery = `with passing as (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^pg_(toast_)?temp_')
+select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfilenode,
   (select pg_catalog.string_agg(a.xmin::text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
   (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p where p.polrelid = c.oid),
@@ -32,27 +37,36 @@ from pg_catalog.pg_class c where c.oid = any ($1::pg_catalog.oid[])
 union all select 'relations', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_class c
     where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'),
-  (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.oid >= 16384),
-  (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p)))
+  (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r
+    join pg_catalog.pg_class c on c.oid = r.ev_class where r.oid >= 16384 and c.relpersistence <> 't'),
+  (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p
+    join pg_catalog.pg_class c on c.oid = p.polrelid where c.relpersistence <> 't')))
 union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
-  (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_proc p where p.oid >= 16384),
-  (select pg_catalog.string_agg(o.oid || ':' || o.xmin, ',' order by o.oid) from pg_catalog.pg_operator o where o.oid >= 16384),
+  (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_proc p
+    where p.oid >= 16384 and p.pronamespace not in (select oid from passing)),
+  (select pg_catalog.string_agg(o.oid || ':' || o.xmin, ',' order by o.oid) from pg_catalog.pg_operator o
+    where o.oid >= 16384 and o.oprnamespace not in (select oid from passing)),
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_cast c where c.oid >= 16384),
-  (select pg_catalog.string_agg(t.oid || ':' || t.xmin, ',' order by t.oid) from pg_catalog.pg_type t where t.oid >= 16384 and t.typtype in ('d', 'b', 'r')),
+  (select pg_catalog.string_agg(t.oid || ':' || t.xmin, ',' order by t.oid) from pg_catalog.pg_type t
+    where t.oid >= 16384 and t.typtype in ('d', 'b', 'r') and t.typnamespace not in (select oid from passing)
+      and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid)),
   (select pg_catalog.string_agg(a.attrelid || ':' || a.xmin, ',' order by a.attrelid, a.attnum) from pg_catalog.pg_attribute a
-    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c')))`
+    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' and c.relnamespace not in (select oid from passing))))`
 
 // prints are what watchQuery answered, by the first column.
 type prints map[string]string
 
 // watch compares the catalogue until ctx ends.
 func (d *Database) watch(ctx context.Context) {
-	ticker := time.NewTicker(watchEvery)
+	ticker := time.NewTicker(watchFirst)
 	defer ticker.Stop()
 	var before prints
 	for {
 		d.tidy()
 		if now := d.compare(ctx, before); now != nil {
+			if before == nil {
+				ticker.Reset(watchEvery)
+			}
 			before = now
 		}
 		select {
