@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 
 	"forebay/cache"
 	"forebay/rules"
@@ -12,6 +13,7 @@ type Classification struct {
 	Known     bool   // false before the rule's first fill or survey
 	Exact     bool   // false: by time and purges only
 	EveryFill bool   // what it depends on is looked at on every fill, since it reaches a function
+	Timed     bool   // its answer depends on the time of day, too: changes outdate it, and so does its TTL
 	Reason    string // why not exact, or which changes nobody hears of; empty if there is nothing to say
 	Tables    []string
 	Rows      []string // of Tables: those of which certain rows alone matter, as in "clients[id]"
@@ -28,7 +30,7 @@ func (d *Database) Classification(r *rules.Rule) Classification {
 	if f == nil {
 		return Classification{}
 	}
-	c := Classification{Known: true, Exact: !f.ttl, EveryFill: f.every, Reason: f.reason, Tables: f.tables}
+	c := Classification{Known: true, Exact: !f.ttl, EveryFill: f.every, Timed: f.timed != "", Reason: f.reason, Tables: f.tables}
 	if feed := d.log.Feed(); c.Exact && feed.Mode != cache.FeedOff && feed.Live {
 		if reason, forGood := d.unheardOf(f.heard, feed); reason != "" {
 			c.Exact, c.Reason = !forGood, reason
@@ -36,6 +38,9 @@ func (d *Database) Classification(r *rules.Rule) Classification {
 	}
 	if c.Exact {
 		c.Rows, c.Whole = d.rowsOf(f)
+	}
+	if c.Exact && c.Timed {
+		c.Reason = strings.TrimPrefix(c.Reason+"; "+timedReason(f.timed), "; ")
 	}
 	return c
 }

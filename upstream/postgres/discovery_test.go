@@ -62,7 +62,7 @@ create table big (id int, filler text) with (parallel_workers = 4); insert into 
 // discoveries are statements, what they depend on, and why not exactly, if so.
 var discoveries = map[string]struct {
 	query, tables, reason string
-	every                 bool
+	every, timed          bool
 }{
 	"plain":        {query: "select v from plain where id = 1", tables: "plain"},
 	"join":         {query: "select * from plain join other using (id)", tables: "other plain"},
@@ -73,7 +73,7 @@ var discoveries = map[string]struct {
 	"view":         {query: "select * from looking", tables: "looking other plain"},
 	"partitioned":  {query: "select * from parted", tables: "parted parted_1 parted_2 parted_2_1"},
 	"inherited":    {query: "select * from parent", tables: "child parent"},
-	"now":          {query: "select now() - interval '1 day' < now() as b, v from plain", tables: "plain"},
+	"now":          {query: "select now() - interval '1 day' < now() as b, v from plain", tables: "plain", reason: "exact; its TTL bounds what time alone changes (it calls now())", timed: true},
 	"inlined":      {query: "select inlined(1) as v from plain limit 1", tables: "other plain", every: true},
 	"simple":       {query: "select adds(id, 1) as v from plain", tables: "plain"},
 	"caught":       {query: "select caught(1) as v", tables: "plain", every: true},
@@ -114,6 +114,9 @@ func TestDependenciesAreFound(t *testing.T) {
 					}
 				}
 				got := s.Classification(s.call(t, request, "").Rule)
+				if got.Timed != c.timed {
+					t.Errorf("%s is judged %+v; want timed %t, reason %q", name, got, c.timed, c.reason)
+				}
 				if got.EveryFill != c.every && c.reason == "" || !strings.Contains(got.Reason, c.reason) || c.reason == "" && !got.Exact {
 					t.Errorf("%s is judged %+v; want every fill %t, reason %q", name, got, c.every, c.reason)
 				}

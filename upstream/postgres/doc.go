@@ -28,6 +28,10 @@
 // (plan.go reads that off a plan, rows.go makes dependencies of it). Only what the feed tells apart so is
 // depended on so; else it is the table.
 //
+// The time of day is no table: a rule that asks for it, or reaches a view or function that does, is outdated
+// by the changes under it and by its TTL (timed.go). It stays exact; what time alone does to it is only as
+// new as its TTL.
+//
 // # How a write outdates
 //
 //	write:  BEGIN; statement; which xid, which relations are locked for writing

@@ -46,6 +46,7 @@ type finding struct {
 	every      bool
 	ttl        bool
 	reason     string
+	timed      string                    // how it depends on the time of day; "" if it does not
 	rows       map[uint32][]rowCondition // the rows that are read of a table, where they can be told apart
 	whole      map[uint32]string         // why they cannot, of others
 	tables     []string                  // names of the relations
@@ -103,7 +104,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 		return nil, err
 	}
 	v := all.judge(texts, k.rule.Pure, len(f.declared) > 0)
-	f.every, f.reason, f.ttl = v.every, v.ttl, v.ttl != ""
+	f.every, f.reason, f.ttl, f.timed = v.every, v.ttl, v.ttl != "", v.timed
 	switch {
 	case f.ttl:
 	case seen.catalogue:

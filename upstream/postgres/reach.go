@@ -31,6 +31,7 @@ var (
 type verdict struct {
 	every bool   // what is read may differ from run to run: look each time
 	ttl   string // why changes cannot be followed; "" if they can
+	timed string // how the answer depends on the time of day, for people; "" if it does not
 }
 
 // reaching walks from texts to the functions they name, and on through these functions' own texts.
@@ -48,9 +49,10 @@ func (all *functions) judge(texts []string, pure, declared bool) verdict {
 	r := &reaching{all: all, pure: pure, declared: declared, seen: make(map[*function]bool)}
 	for _, text := range texts {
 		r.text(text)
+		r.tell(text, false)
 		r.read = append(r.read, withoutStrings(text))
 	}
-	ttl := r.verdict.ttl
+	ttl, timed := r.verdict.ttl, r.verdict.timed
 	for _, f := range all.hidden {
 		r.function(f, true)
 	}
@@ -65,8 +67,15 @@ func (all *functions) judge(texts []string, pure, declared bool) verdict {
 	}
 	// Whether the rule touches the types of these casts and operators is not known: looking each time is enough.
 	r.verdict.every = r.verdict.every || r.verdict.ttl != ttl
-	r.verdict.ttl = ttl
+	r.verdict.ttl, r.verdict.timed = ttl, timed
 	return r.verdict
+}
+
+// tell notes what the text says of the time of day.
+func (r *reaching) tell(text string, inStrings bool) {
+	if r.verdict.timed == "" {
+		r.verdict.timed = timed(text, inStrings)
+	}
 }
 
 func (r *reaching) text(text string) {
@@ -127,6 +136,7 @@ func (r *reaching) function(f *function, called bool) {
 		r.verdict.every = true
 	}
 	if !again {
+		r.tell(f.source, true)
 		r.text(f.source)
 		r.text(f.support)
 		r.read = append(r.read, f.source)
