@@ -32,6 +32,7 @@ type ChangeLog struct {
 	feed     atomic.Pointer[Feed]
 	asOf     atomic.Int64
 	keys     keyPurges
+	observer Observer // nil: nobody
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
 	nodes    map[Dependency]*node
@@ -86,6 +87,9 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 	}
 	l.overflow.forget()
 	l.rows = newRows(l.bounds) // who holds a row's old node was asked for before, and is purged
+	if l.observer != nil {
+		l.observer.Began(epoch)
+	}
 }
 
 // Commit marks the change on what it touched. When it returns, every lookup judges by it. It costs the same
@@ -109,6 +113,9 @@ func (l *ChangeLog) Commit(c Change) {
 		}
 	}
 	l.publish(at)
+	if l.observer != nil {
+		l.tellCommitted(c)
+	}
 }
 
 // Settle says that the snapshot was taken on the primary before now. Whatever it saw is seen by all who
@@ -139,6 +146,9 @@ func (l *ChangeLog) Purge(p Purge) {
 		l.keys.purge(at, string(prefix), p.Soft)
 	}
 	l.publish(at)
+	if l.observer != nil {
+		l.tellPurged(p)
+	}
 }
 
 // purge marks the purge of one dependency. Rows are purged by the whole of their relation, for the node of

@@ -12,6 +12,7 @@ type Feed struct {
 	Live   bool    // false: nothing is known to be current
 	Reason string  // why it is not live; for people
 	Since  Instant // since when Live is what it is
+	Server string  // whose xids and WAL positions it speaks of: two live feeds of one server may compare them; empty: not known
 
 	// Exported is what had been committed where the stream begins: what it does not bring. A fill is stored
 	// only if it saw all of that. Exported.Replayed is the stream's first WAL position: what a standby must
@@ -54,21 +55,26 @@ func (l *ChangeLog) SetFeed(f *Feed) {
 	defer l.mu.Unlock()
 	l.feed.Store(f)
 	l.position.Store(uint64(l.next()))
+	if l.observer != nil {
+		l.observer.Fed(f)
+	}
 }
 
 // Feed returns the state of the feed. Not to be written.
 func (l *ChangeLog) Feed() *Feed { return l.feed.Load() }
 
 // Advance says that every change that was visible to anyone at asOf is in the log, and that the snapshot
-// was taken on the primary before now: it settles, too.
+// was taken on the primary before now: it settles, too. Of a snapshot that carries Replayed as well the log also
+// holds every change up to that WAL position, which was asked for after asOf.
 func (l *ChangeLog) Advance(asOf Instant, snapshot Snapshot) {
 	l.Settle(snapshot)
 	for {
 		old := l.asOf.Load()
 		if int64(asOf) <= old || l.asOf.CompareAndSwap(old, int64(asOf)) {
-			return
+			break
 		}
 	}
+	l.advanced(asOf, snapshot.Replayed)
 }
 
 // AsOf returns the last moment of which the log is known to hold every change.

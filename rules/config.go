@@ -68,6 +68,7 @@ type Cache struct {
 	Redis       Secret        // URL: redis://, rediss://, redis+sentinel://, redis+cluster://; empty: none
 	RedisBudget time.Duration // that one request may spend on Redis in all
 	RedisPrefix string        // of every key forebay writes there
+	ShareExact  bool          // what exact rules stored is shared as well
 	Jitter      float64       // the share of a lifetime that is taken off at random, 0 … 0.5
 	Compress    bool          // keep compressed encodings of what is asked for twice
 	CompressMin int           // bytes of body from which compressing is worth it

@@ -135,6 +135,9 @@ type cacheSection struct {
 	RedisBudget duration `yaml:"redis_budget"`
 	// How every key that forebay writes to Redis begins.
 	RedisPrefix string `yaml:"redis_prefix"`
+	// Share what exact and bounded rules stored through Redis as well: an instance that follows changes under wal
+	// takes it from another as long as the log of changes in Redis shows that it is current. No effect without redis.
+	ShareExact bool `yaml:"share_exact"`
 	// The share of each lifetime, 0 to 0.5, that is taken off at random, so that what was stored together does not expire together.
 	Jitter float64 `yaml:"jitter"`
 	// Keep compressed encodings of what is asked for again.

@@ -153,6 +153,7 @@ func TestWhatTheFileLeavesOutIsTheDefault(t *testing.T) {
 			Breaker: Breaker{Failures: 7, OpenFor: 10 * time.Second},
 		}},
 		Performance: Performance{Path: "/api/v1/performance", SlowQuery: 2 * time.Second, HitRate: 50, PoolUse: 90},
+		MaxLag:      time.Second,
 		Log:         Log{Level: "info", Format: "auto"},
 	}
 	if diff := cmp.Diff(want, *config, cmpopts.IgnoreFields(Config{}, "Rules", "file")); diff != "" {

@@ -160,7 +160,7 @@ func (c *compiler) cache() Cache {
 	}
 	return Cache{
 		Memory: int(s.Memory), Redis: s.Redis, RedisBudget: time.Duration(s.RedisBudget), RedisPrefix: s.RedisPrefix,
-		Jitter: s.Jitter, Compress: s.Compress, CompressMin: int(s.CompressMin),
+		ShareExact: s.ShareExact, Jitter: s.Jitter, Compress: s.Compress, CompressMin: int(s.CompressMin),
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	entryStart  = 0 // an incarnation begins; nothing happened
 	entryPurge  = 1
 	entryChange = 2
+	entryDoubt  = 3 // as a purge, of the values of exact rules alone
 
 	entrySoft = 1 // flag
 )
@@ -134,7 +135,7 @@ func (e *entry) appendBody(dst []byte) []byte {
 func (e *entry) parseBody(b []byte) error {
 	c := cursor{rest: b}
 	head := c.take(4)
-	if head == nil || head[0] != entryVersion || head[1] > entryChange || head[2] > entrySoft || head[3] != 0 {
+	if head == nil || head[0] != entryVersion || head[1] > entryDoubt || head[2] > entrySoft || head[3] != 0 {
 		return errEntry
 	}
 	e.kind, e.purge.Soft = head[1], head[2] == entrySoft

@@ -236,6 +236,7 @@ func (f *follower) apply(e *entry, at cache.SharedPosition) {
 	case entryChange:
 		f.log.Commit(cache.Change{Dependencies: e.purge.Dependencies})
 		f.metrics.changesHeard.Inc()
+	case entryDoubt: // each process doubts what it stored by itself
 	}
 }
 

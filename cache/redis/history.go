@@ -24,6 +24,7 @@ type history struct {
 	last        cache.SharedPosition
 	purged      map[cache.Dependency]cache.SharedPosition // the newest of each
 	softened    map[cache.Dependency]cache.SharedPosition
+	doubted     map[cache.Dependency]cache.SharedPosition
 	prefixes    []sharedPrefix // oldest first
 	moments     []moment       // oldest first
 	pending     []*outgoing    // ours, that were not seen in the log yet: they may get any place in it
@@ -55,6 +56,7 @@ func (h *history) begin(incarnation uint64, base cache.SharedPosition) {
 	h.complete, h.incarnation, h.base, h.last = false, incarnation, base, base
 	h.purged = make(map[cache.Dependency]cache.SharedPosition)
 	h.softened = make(map[cache.Dependency]cache.SharedPosition)
+	h.doubted = make(map[cache.Dependency]cache.SharedPosition)
 	h.prefixes = nil
 }
 
@@ -82,14 +84,19 @@ func (h *history) add(at cache.SharedPosition, e *entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last = max(h.last, at)
-	if e.kind != entryPurge {
-		return
-	}
 	known := h.purged
-	if e.purge.Soft {
+	switch {
+	case e.kind == entryDoubt:
+		known = h.doubted
+	case e.kind != entryPurge:
+		return
+	case e.purge.Soft:
 		known = h.softened
 	}
 	for _, d := range e.purge.Dependencies {
+		if e.kind == entryDoubt && d == cache.Everything {
+			d = writtenBy(e.instance)
+		}
 		known[cache.Dependency(strings.Clone(string(d)))] = at
 	}
 	for _, prefix := range e.purge.KeyPrefixes {
@@ -98,6 +105,7 @@ func (h *history) add(at cache.SharedPosition, e *entry) {
 	if len(known) > maxKnownDependencies {
 		clear(h.purged)
 		clear(h.softened)
+		clear(h.doubted)
 		h.raise(at)
 	}
 	if over := len(h.prefixes) - maxKnownPrefixes; over > 0 {
@@ -141,9 +149,9 @@ func (h *history) judge(v *value) cache.Verdict {
 	if v.softened {
 		verdict = cache.Softened
 	}
-	verdict = max(verdict, h.of(cache.Everything, v.shared))
+	verdict = max(verdict, h.of(cache.Everything, v), h.of(writtenBy(v.instance), v))
 	for _, d := range v.dependencies {
-		verdict = max(verdict, h.of(d, v.shared))
+		verdict = max(verdict, h.of(d, v))
 	}
 	for i := len(h.prefixes) - 1; i >= 0 && h.prefixes[i].at > v.shared; i-- {
 		if p := h.prefixes[i]; strings.HasPrefix(v.key, p.prefix) {
@@ -151,19 +159,19 @@ func (h *history) judge(v *value) cache.Verdict {
 		}
 	}
 	for _, o := range h.pending {
-		if concerns(&o.purge, v) {
+		if o.concerns(v) {
 			verdict = max(verdict, verdictOf(o.purge.Soft))
 		}
 	}
 	return verdict
 }
 
-// of tells what became of a dependency after the place. Called with mu held.
-func (h *history) of(d cache.Dependency, since cache.SharedPosition) cache.Verdict {
+// of tells what became of a dependency of the value after its place. Called with mu held.
+func (h *history) of(d cache.Dependency, v *value) cache.Verdict {
 	switch {
-	case h.purged[d] > since:
+	case h.purged[d] > v.shared, h.doubted[d] > v.shared && !v.response.TTLOnly:
 		return cache.Outdated
-	case h.softened[d] > since:
+	case h.softened[d] > v.shared:
 		return cache.Softened
 	}
 	return cache.Current
@@ -176,8 +184,22 @@ func verdictOf(soft bool) cache.Verdict {
 	return cache.Outdated
 }
 
-// concerns reports whether the purge is about the value.
-func concerns(p *cache.Purge, v *value) bool {
+// writtenBy stands for all that an instance wrote: what it doubts everything of is its own.
+func writtenBy(instance uint64) cache.Dependency {
+	return cache.Dependency("instance:" + incarnationText(instance))
+}
+
+// concerns reports whether the purge, or doubt, is about the value.
+func (o *outgoing) concerns(v *value) bool {
+	p := &o.purge
+	if o.kind == entryDoubt {
+		if v.response.TTLOnly {
+			return false
+		}
+		if slices.Contains(p.Dependencies, cache.Everything) {
+			return v.instance == o.instance
+		}
+	}
 	for _, d := range p.Dependencies {
 		if d == cache.Everything || slices.Contains(v.dependencies, d) {
 			return true

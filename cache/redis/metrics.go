@@ -16,6 +16,8 @@ import (
 //	expired  no lifetime left
 //	epoch    of another process or epoch, and not on TTL
 //	purged   an instance purged it, or may have
+//	changed  an exact rule's, and a change that it did not see is in the chain
+//	chain    an exact rule's, and the chain of changes does not reach from it to now
 //	garbage  not a value of this version of forebay, or damaged
 //	unknown  what other instances purged is not known
 //	error    Redis could not be asked, or not in time
@@ -25,6 +27,10 @@ type storeMetrics struct {
 	invalidVersion, invalidDamaged *metrics.Counter // garbage, by what it is
 
 	refusedSize, refusedLifetime, refusedFull, refusedUnknown, refusedError *metrics.Counter
+
+	getsChanged, getsChain                                           *metrics.Counter // nil where exact rules are not shared
+	chainHits, chainEntries, chainBreaks, chainBegins, chainFailures *metrics.Counter
+	chainOwned                                                       *metrics.Gauge
 
 	purgesHeard, changesHeard *metrics.Counter
 	unknown, gaps, breaks     *metrics.Counter
@@ -54,6 +60,24 @@ func newMetrics(set *metrics.Set, s *Store) *storeMetrics {
 		breaks:       set.NewCounter(`forebay_shared_log_breaks_total`),
 		lastSuccess:  set.NewGauge(`forebay_shared_log_last_success_timestamp_seconds`, nil),
 	}
+}
+
+// share adds what there is only where the values of exact rules are shared.
+func (m *storeMetrics) share(set *metrics.Set, s *Store) {
+	m.getsChanged = set.NewCounter(`forebay_redis_gets_total{result="changed"}`)
+	m.getsChain = set.NewCounter(`forebay_redis_gets_total{result="chain"}`)
+	m.chainHits = set.NewCounter(`forebay_chain_hits_total`)
+	m.chainEntries = set.NewCounter(`forebay_chain_entries_total`)
+	m.chainBreaks = set.NewCounter(`forebay_chain_breaks_total`)
+	m.chainBegins = set.NewCounter(`forebay_chain_begins_total`)
+	m.chainFailures = set.NewCounter(`forebay_chain_write_failures_total`)
+	m.chainOwned = set.NewGauge(`forebay_chain_owned`, nil)
+	set.NewGauge(`forebay_chain_followed`, func() float64 {
+		if _, _, ok := s.exact.chain.holds(s.clock.Now()); ok {
+			return 1
+		}
+		return 0
+	})
 }
 
 // invalid counts bytes that are not a value of ours.

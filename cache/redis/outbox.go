@@ -33,7 +33,8 @@ type outgoing struct {
 // outbox holds what this instance has to say: purges until they are known to be in the log and for some
 // time after, and the tables it wrote to until they were said once. Safe for concurrent use.
 type outbox struct {
-	history *history
+	history  *history
+	instance uint64
 	wake    chan struct{}
 
 	mu      sync.Mutex // guards all below
@@ -44,8 +45,8 @@ type outbox struct {
 	changed map[cache.Dependency]struct{}
 }
 
-func newOutbox(h *history) *outbox {
-	return &outbox{history: h, wake: make(chan struct{}, 1), changed: make(map[cache.Dependency]struct{})}
+func newOutbox(h *history, instance uint64) *outbox {
+	return &outbox{history: h, instance: instance, wake: make(chan struct{}, 1), changed: make(map[cache.Dependency]struct{})}
 }
 
 // purge takes a purge in. From now on it is held against every value of other instances.
@@ -55,15 +56,28 @@ func (b *outbox) purge(p cache.Purge) *outgoing {
 	if len(b.waiting) >= maxOutgoing {
 		b.collapse()
 	}
-	o := b.add(p)
+	o := b.add(entryPurge, p)
 	b.nudge()
 	return o
 }
 
+// outdate takes in that the values of exact rules that depend on one of these are doubted; by everything, those
+// that this instance wrote. It is told and held
+// against them as a purge is. Called under the log's lock.
+func (b *outbox) outdate(dependencies []cache.Dependency) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) >= maxOutgoing {
+		b.collapse()
+	}
+	b.add(entryDoubt, cache.Purge{Dependencies: dependencies}).tell(nil) // nobody waits for it
+	b.nudge()
+}
+
 // add puts a purge in line. Called with mu held.
-func (b *outbox) add(p cache.Purge) *outgoing {
+func (b *outbox) add(kind byte, p cache.Purge) *outgoing {
 	b.number++
-	o := &outgoing{entry: entry{kind: entryPurge, number: b.number, purge: p}, done: make(chan error, 1)}
+	o := &outgoing{entry: entry{kind: kind, instance: b.instance, number: b.number, purge: p}, done: make(chan error, 1)}
 	b.history.await(o)
 	b.waiting = append(b.waiting, o)
 	return o
@@ -74,7 +88,7 @@ func (b *outbox) add(p cache.Purge) *outgoing {
 func (b *outbox) collapse() {
 	old := b.waiting
 	b.waiting = nil
-	all := b.add(cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
+	all := b.add(entryPurge, cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
 	all.tell(nil) // nobody waits for it
 	for _, o := range old {
 		b.history.found(o)

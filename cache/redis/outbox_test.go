@@ -29,7 +29,7 @@ func (b *outbox) post(now cache.Instant) []*outgoing {
 func TestAPurgeWaitsUntilItIsInTheLog(t *testing.T) {
 	t.Parallel()
 	h := known()
-	b := newOutbox(h)
+	b := newOutbox(h, 1)
 	o := b.purge(purgeOf("a"))
 	purges, _ := b.take(true)
 	b.sentOff(purges, nil, errors.New("down"), 0)
@@ -54,7 +54,7 @@ func TestAPurgeWaitsUntilItIsInTheLog(t *testing.T) {
 
 func TestAPurgeWhoseAnswerWasLostIsNotSentTwice(t *testing.T) {
 	t.Parallel()
-	b := newOutbox(known())
+	b := newOutbox(known(), 1)
 	o := b.purge(purgeOf("a"))
 	purges, _ := b.take(true)
 	b.found(o.number) // it landed, and was read before the attempt was known to have failed
@@ -66,7 +66,7 @@ func TestAPurgeWhoseAnswerWasLostIsNotSentTwice(t *testing.T) {
 
 func TestALogThatLostEntriesIsToldAgain(t *testing.T) {
 	t.Parallel()
-	b := newOutbox(known())
+	b := newOutbox(known(), 1)
 	old := b.purge(purgeOf("old"))
 	b.post(0)
 	b.found(old.number)
@@ -89,7 +89,7 @@ func TestALogThatLostEntriesIsToldAgain(t *testing.T) {
 func TestTooManyPurgesBecomeOneOfEverything(t *testing.T) {
 	t.Parallel()
 	h := known()
-	b := newOutbox(h)
+	b := newOutbox(h, 1)
 	first := b.purge(purgeOf("0"))
 	for n := range maxOutgoing {
 		b.purge(purgeOf(fmt.Sprint(n)))
@@ -112,7 +112,7 @@ func TestTooManyPurgesBecomeOneOfEverything(t *testing.T) {
 func TestPurgesThatAreDroppedAreNotLostWithTheLog(t *testing.T) {
 	t.Parallel()
 	const now = cache.Instant(time.Second)
-	b := newOutbox(known())
+	b := newOutbox(known(), 1)
 	for range 3 {
 		for n := range maxOutgoing {
 			b.purge(purgeOf(fmt.Sprint(n)))
@@ -132,7 +132,7 @@ func TestPurgesThatAreDroppedAreNotLostWithTheLog(t *testing.T) {
 
 func TestTooManyChangesBecomeEverything(t *testing.T) {
 	t.Parallel()
-	b := newOutbox(known())
+	b := newOutbox(known(), 1)
 	b.change([]cache.Dependency{cache.Relation(1), cache.Relation(1), cache.Relation(2)})
 	if _, changed := b.take(false); len(changed) != 0 {
 		t.Error("told before its time")

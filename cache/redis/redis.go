@@ -26,6 +26,9 @@ type Config struct {
 	Prefix  string        // of every key that forebay writes there; instances that share have the same
 	Budget  time.Duration // for one call of Get, Set, Delete or Purge; 0: 50 ms. The caller's context may be shorter
 	MaxSize int           // bytes of a value, larger ones are not stored; 0: 8 MiB
+
+	ShareExact bool          // share the values of exact rules as well
+	MaxLag     time.Duration // how long ago the chain of changes may have been the newest, for that; 0: 1 s
 }
 
 // Deps are what a Store works with.
@@ -43,6 +46,7 @@ const (
 	poolSize        = 64 // connections for requests
 	controlPoolSize = 2
 	tailPoolSize    = 1
+	chainPoolSize   = 2
 	fullFor         = time.Second
 )
 
@@ -61,11 +65,12 @@ type Store struct {
 	instance uint64 // this process among those that write to the log
 	scripts  scripts
 
-	client  goredis.UniversalClient // for requests
-	gets    gets                    // by it
-	control goredis.UniversalClient // to look at the log and to write to it
-	tail    goredis.UniversalClient // to wait for its next entries
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	client      goredis.UniversalClient // for requests
+	gets        gets                    // by it
+	control     goredis.UniversalClient // to look at the log and to write to it
+	tail        goredis.UniversalClient // to wait for its next entries
+	chainClient goredis.UniversalClient // to read and write the chain of changes; nil without exact
+	breaker     *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	history *history
 	outbox  *outbox
@@ -73,6 +78,7 @@ type Store struct {
 	known   atomic.Int64 // the Instant until which this instance's knowledge of the log is recent enough
 	full    atomic.Int64 // the Instant until which nothing is written, because Redis had no room
 	health  health
+	exact   *exact // nil: values of exact rules are not shared
 }
 
 var _ cache.Store = (*Store)(nil)
@@ -96,9 +102,13 @@ func New(cfg Config, deps Deps) (*Store, error) {
 		history: newHistory(),
 	}
 	s.gets.client = s.client
-	s.outbox = newOutbox(s.history)
+	s.outbox = newOutbox(s.history, s.instance)
 	s.metrics = newMetrics(deps.Metrics, s)
 	s.health = health{store: s}
+	if cfg.ShareExact {
+		s.exact, s.chainClient = newExact(s), to.client(chainPoolSize, controlTimeout)
+		s.metrics.share(deps.Metrics, s)
+	}
 	s.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](s.breakerSettings())
 	return s, nil
 }
@@ -114,8 +124,15 @@ func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.follow(ctx) })
 	wg.Go(func() { s.send(ctx) })
+	if s.exact != nil {
+		wg.Go(func() { s.readChain(ctx) })
+		wg.Go(func() { s.writeChain(ctx) })
+	}
 	wg.Wait()
 	s.known.Store(0)
+	if s.exact != nil {
+		defer s.chainClient.Close()
+	}
 	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close(), s.client.Close())
 }
 
@@ -186,11 +203,10 @@ func (s *Store) admit(key []byte, asked cache.Position, b []byte) *cache.StoredR
 }
 
 // admitForeign judges what another process wrote. Its xids and positions mean nothing here, so only what
-// changes do not concern is taken.
+// changes do not concern is taken, and what the chain of changes tells of.
 func (s *Store) admitForeign(key []byte, asked cache.Position, v *value) *cache.StoredResponse {
 	if !v.response.TTLOnly {
-		s.metrics.getsEpoch.Inc()
-		return nil
+		return s.admitExact(key, v, s.clock.Now())
 	}
 	verdict := s.history.judge(v)
 	if verdict == cache.Outdated {
@@ -244,6 +260,7 @@ func (s *Store) stampOf(r *cache.StoredResponse, now cache.Instant) (stamp, bool
 	// Not known for what was asked for before this instance followed the log: then the zero incarnation
 	// keeps other instances from believing it.
 	at.incarnation, at.shared, _ = s.history.at(r.Standing.Asked())
+	s.stampExact(&at, r, now)
 	return at, true
 }
 

@@ -43,6 +43,7 @@ const (
 	flagMustUnderstand
 	flagImmutable
 	flagCompressible
+	flagChained
 	flagEnd
 )
 
@@ -53,6 +54,9 @@ type stamp struct {
 	age         time.Duration // the response's age then
 	incarnation uint64        // of the shared log
 	shared      cache.SharedPosition
+
+	chain    uint64 // of changes, in which the response was found current; 0: none
+	position uint64 // up to which WAL position
 }
 
 // value is what the bytes under a key mean.
@@ -75,7 +79,11 @@ func appendValue(dst []byte, key []byte, r *cache.StoredResponse, at stamp) []by
 	dst = append(dst, valueVersion, byte(r.Kind))
 	dst = le.AppendUint16(dst, uint16(r.Status))
 	dst = append(dst, make([]byte, 8)...) // the checksum, when the rest is known
-	dst = le.AppendUint32(dst, flagsOf(r))
+	flags := flagsOf(r)
+	if at.chain != 0 {
+		flags |= flagChained
+	}
+	dst = le.AppendUint32(dst, flags)
 	dst = append(dst, make([]byte, 4)...) // the length, likewise
 	for _, n := range [...]int64{
 		at.written, int64(at.age), int64(r.Lifetime), int64(r.StaleWhileRevalidate), int64(r.StaleIfError), int64(r.InitialAge),
@@ -93,6 +101,9 @@ func appendValue(dst []byte, key []byte, r *cache.StoredResponse, at stamp) []by
 	dst = appendBytes(dst, r.ETag)
 	dst = appendBytes(dst, r.Body)
 	dst = appendLists(dst, r, s)
+	if at.chain != 0 {
+		dst = le.AppendUint64(le.AppendUint64(dst, at.chain), at.position)
+	}
 
 	le.PutUint32(dst[start+20:], uint32(len(dst)-start))
 	le.PutUint64(dst[start+8:], checksum(dst[start:]))
@@ -161,6 +172,9 @@ func parseValue(b []byte) (*value, error) {
 	v.key, v.epoch, r.Rule = rest.text(), rest.text(), rest.text()
 	r.ContentType, r.ETag, r.Body = rest.bytes(), rest.bytes(), rest.bytes()
 	rest.lists(v)
+	if flags&flagChained != 0 {
+		v.chain, v.position = rest.uint64(), rest.uint64()
+	}
 	if rest.failed || len(rest.rest) != 0 || !v.plausible() {
 		return nil, errFields
 	}

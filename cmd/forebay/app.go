@@ -60,7 +60,7 @@ func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error
 	a.memory = memory.New(memory.Config{MaxBytes: config.Cache.Memory}, a.clock, a.metrics)
 	deps := proxy.Deps{Clock: a.clock, Log: a.log, Memory: a.memory, Logger: logger, Metrics: a.metrics}
 	if url := config.Cache.Redis; url != "" {
-		shared, err := redis.New(redis.Config{URL: string(url), Prefix: config.Cache.RedisPrefix, Budget: config.Cache.RedisBudget},
+		shared, err := redis.New(redis.Config{URL: string(url), Prefix: config.Cache.RedisPrefix, Budget: config.Cache.RedisBudget, ShareExact: config.Cache.ShareExact, MaxLag: config.MaxLag},
 			redis.Deps{Log: a.log, Clock: a.clock, Logger: logger, Metrics: a.metrics})
 		if err != nil {
 			return nil, fmt.Errorf("cannot use cache.redis: %w", err)

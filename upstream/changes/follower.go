@@ -356,7 +356,9 @@ func (w *follower) cover(ctx context.Context, c *catalogue, now published) error
 		switch {
 		case e.logged() && now.has(oid) && (old == nil || old.relation != a.relations[oid]):
 			fresh = append(fresh, oid)
-		case e.kind == 'v' && old == nil, e.kind == 'm' && w.pub != nil && c.events && old == nil:
+		case e.kind == 'v' && old == nil: // has no changes but those of the catalogue, at whatever position
+			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position(), Replayed: 1}}
+		case e.kind == 'm' && w.pub != nil && c.events && old == nil:
 			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position()}}
 		}
 	}

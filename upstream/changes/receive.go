@@ -125,7 +125,9 @@ func (s *session) pass(position uint64) {
 	if b == nil {
 		return
 	}
-	s.feed.log.Advance(b.asOf, b.snapshot)
+	snapshot := b.snapshot
+	snapshot.Replayed = b.lsn
+	s.feed.log.Advance(b.asOf, snapshot)
 	s.beats.arrived()
 	if !s.feed.face.live() {
 		s.feed.face.tell(func(state *cache.Feed) { state.Live, state.Reason = true, "" })

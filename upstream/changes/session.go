@@ -196,7 +196,10 @@ func (s *session) begin(ctx context.Context, from start) error {
 		r.epoch, r.slot, r.server, r.known = epoch, from.slot, id, true
 		r.asyncCommit = s.server.synchronous == "off"
 	})
-	f.face.tell(func(state *cache.Feed) { state.Exported = from.exported })
+	f.face.tell(func(state *cache.Feed) {
+		state.Exported = from.exported
+		state.Server = fmt.Sprintf("%s/%s/%d/%s", id.System, id.Timeline, id.Database, id.Started)
+	})
 	if err := s.follower.begin(ctx, f.log.Position(), uint64(from.lsn)); err != nil {
 		return err
 	}

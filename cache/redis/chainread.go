@@ -1,0 +1,102 @@
+package redis
+
+import (
+	"context"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+)
+
+const (
+	chainEvery = 100 * time.Millisecond // between two looks at the chain
+	chainPage  = 1000                   // entries a read
+)
+
+// exact is what an instance has that shares the values of exact rules.
+type exact struct {
+	key   string
+	tap   *tap
+	chain *chain
+}
+
+// newExact makes it, and has the log tell it what it learns.
+func newExact(s *Store) *exact {
+	bound := s.cfg.MaxLag
+	if bound <= 0 {
+		bound = time.Second
+	}
+	x := &exact{key: s.cfg.Prefix + "chain", chain: newChain(bound)}
+	x.tap = &tap{clock: s.clock, outbox: s.outbox, chain: x.chain}
+	s.log.Observe(x.tap)
+	return x
+}
+
+// readChain follows the chain until ctx ends.
+func (s *Store) readChain(ctx context.Context) {
+	ticker := time.NewTicker(chainEvery)
+	defer ticker.Stop()
+	for {
+		more, err := s.readChainOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.logger.Debug("cannot follow the chain of changes", "err", err)
+		}
+		if more && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// readChainOnce looks where the chain ends, and then reads on. More: there is more to read.
+func (s *Store) readChainOnce(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	c := s.exact.chain
+	look := chainLook{epoch: c.present(), at: s.clock.Now()}
+	from := c.next()
+	pipe := s.chainClient.Pipeline()
+	end := pipe.XRevRangeN(ctx, s.exact.key, "+", "-", 1)
+	on := pipe.XRangeN(ctx, s.exact.key, "("+from.String(), "+", chainPage)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return false, err
+	}
+	var id uint64
+	if last := end.Val(); len(last) > 0 {
+		if look.head, id, err = parseChainHead(last[0]); err != nil {
+			id = 0
+		}
+	}
+	held, _, _ := c.holds(look.at)
+	if !c.meet(look, id) {
+		if held != 0 {
+			s.metrics.chainBreaks.Inc()
+		}
+		return held != 0 && id != 0, nil
+	}
+	return s.takeChain(id, on.Val()), nil
+}
+
+// takeChain takes in what was read of the chain, and reports whether to read on at once.
+func (s *Store) takeChain(id uint64, messages []goredis.XMessage) (more bool) {
+	c := s.exact.chain
+	for _, m := range messages {
+		e, err := parseChainEntry(m)
+		if err != nil {
+			c.giveUp(id)
+			s.metrics.chainBreaks.Inc()
+			s.logger.Warn("the chain of changes has an entry that cannot be read; exact responses of other instances are not used", "id", m.ID)
+			return false
+		}
+		s.metrics.chainEntries.Inc()
+		if !c.take(&e) {
+			s.metrics.chainBreaks.Inc()
+			return false
+		}
+	}
+	return len(messages) == chainPage
+}
