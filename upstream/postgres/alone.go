@@ -22,7 +22,7 @@ func (w *writing) doAlone(ctx context.Context) error {
 	sent := time.Now()
 	err := w.runAlone(ctx)
 	if err != nil && w.s.pg.IsClosed() && !pgconn.SafeToRetry(err) {
-		w.d.strays.add(w.s.backend)
+		w.d.strays.add(stray{backend: w.s.backend})
 		w.d.metrics.unknown.Inc()
 		err = outcomeUnknown(err)
 	}

@@ -21,9 +21,10 @@ const commitGrace = 5 * time.Second
 // What no feed brings is marked before the COMMIT goes out, too, because that may take effect although its
 // answer never comes: then only snapshots can show that it did, or that the transaction has ended without.
 // What a feed brings it brings as precisely as anybody's change: by rows. Marks by locks are for what does
-// not come in time.
+// not come in time. What no feed brings of a COMMIT without an answer is not stored until it has ended.
 func (w *writing) commit(ctx context.Context) error {
-	if !w.s.present() {
+	xid := w.change.Xid
+	if !w.s.comparable() {
 		w.change.Xid = 0 // of another server, maybe: nothing it can be compared with
 	}
 	w.change.Touched = w.touched()
@@ -37,6 +38,9 @@ func (w *writing) commit(ctx context.Context) error {
 		w.awaited = followed
 	case classOf(err) == OutcomeUnknown:
 		w.d.metrics.unknown.Inc()
+		if len(rest) > 0 {
+			w.d.strays.add(stray{backend: w.s.backend, xid: xid, oids: rest})
+		}
 		w.mark(w.oids)
 	}
 	w.change.Dependencies = wholesOf(w.oids)

@@ -67,7 +67,7 @@ func New(cfg Config, deps Deps) (*Database, error) {
 	d := &Database{
 		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger, observe: deps.Observe,
 		catalogue: newCatalogue(),
-		server:    &server{log: deps.Log, blur: !cfg.PreparedStatements},
+		server:    &server{log: deps.Log, clock: deps.Clock, blur: !cfg.PreparedStatements},
 		breaker:   newBreaker(cfg.Breaker, deps.Clock, deps.Logger),
 		own:       newOwnStatements(cfg),
 		following: following{feed: deps.Feed, uncovered: deps.Uncovered, server: deps.FeedServer},
@@ -233,7 +233,7 @@ func (d *Database) Health() (state, reason string) {
 		return "degraded", "the server is in recovery: its answers are served and not stored"
 	}
 	if d.strays.any() {
-		return "degraded", "a statement that commits by itself lost its connection; nothing is stored until it has ended"
+		return "degraded", "a write lost its connection before it was known to have ended; what it may change is not stored until it has"
 	}
 	return "up", ""
 }

@@ -41,7 +41,8 @@
 //	write:  answers
 //
 // A connection that breaks while COMMIT is on its way leaves the first mark: only a snapshot can show
-// that the transaction has ended, however it did.
+// that the transaction has ended, however it did. Until the server shows that it has, nothing of what it may
+// have changed is stored (stray.go), for a mark lasts no longer than its epoch.
 //
 // Tables whose changes a feed brings are not marked so: the write waits for its own transaction to come in,
 // which names the rows, and marks the tables if that takes too long.

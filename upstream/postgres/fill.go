@@ -274,13 +274,21 @@ func newReading(s *session, st *statement, call Call) reading {
 
 // depend gives the fill its dependencies, or refuses to have it stored.
 func (f *filling) depend(ctx context.Context) {
-	if f.d.strays.any() || !f.s.present() {
+	if !f.s.present() {
 		f.fill.Refused = cache.RefusedSnapshot
 	}
 	if f.look == trusting {
 		f.trust()
-		return
+	} else {
+		f.discover(ctx)
 	}
+	if f.d.strays.concern(f.fill.Dependencies) {
+		f.fill.Refused = cache.RefusedSnapshot
+	}
+}
+
+// discover gives the fill the dependencies that were looked for.
+func (f *filling) discover(ctx context.Context) {
 	f.d.metrics.looks.Inc()
 	found, touched, err := f.found(ctx)
 	if err != nil {

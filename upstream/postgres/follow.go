@@ -129,7 +129,7 @@ func (f *filling) admit(found *finding, touched []relation) {
 	if f.feed.Mode == cache.FeedOff || f.fill.Response.TTLOnly || f.call.Rule.Freshness == rules.TTLOnly {
 		return
 	}
-	if f.feed.Live && !f.d.leadsToTheFeed() {
+	if f.feed.Live && !(f.s.comparable() && f.d.leadsToTheFeed()) {
 		f.refuse(cache.RefusedSnapshot)
 		return
 	}

@@ -235,15 +235,21 @@ func (f *fakeFeed) covered() *cache.Feed {
 	return feed
 }
 
+// hear has the log hear of everything that is wanted, as of now.
+func (s *site) hear(feed *cache.Feed) {
+	s.log.SetFeed(feed)
+	s.log.Advance(s.clock.Now(), cache.Snapshot{})
+}
+
 func newFaked(t testing.TB, schema, routes string) (*site, *fakeFeed) {
 	t.Helper()
 	return newFakedOn(t, newDatabase(t, server, schema), routes)
 }
 
-func newFakedOn(t testing.TB, database, routes string) (*site, *fakeFeed) {
+func newFakedOn(t testing.TB, database, routes string, options ...func(*postgres.Config)) (*site, *fakeFeed) {
 	t.Helper()
 	feed := new(fakeFeed)
-	s := newSiteWith(t, database, routes, func(_ *site, deps *postgres.Deps) { deps.Feed = feed })
+	s := newSiteWith(t, database, routes, func(_ *site, deps *postgres.Deps) { deps.Feed = feed }, options...)
 	t.Cleanup(s.Close)
 	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
 		t.Fatal(err)
@@ -255,7 +261,7 @@ func newFakedOn(t testing.TB, database, routes string) (*site, *fakeFeed) {
 func TestOwnWriteThatDoesNotComeInIsMarked(t *testing.T) {
 	t.Parallel()
 	s, feed := newFaked(t, followedSchema, followedRoutes)
-	s.log.SetFeed(feed.covered())
+	s.hear(feed.covered())
 	ann, bob := s.stored(t, "GET /clients/1"), s.stored(t, "GET /clients/2")
 	feed.brings.Store(true)
 	w := s.write(t, "PUT /clients/1", `{"name": "Anna"}`)
@@ -291,7 +297,7 @@ func TestLostCommitIsMarkedBesideAFeed(t *testing.T) {
 		create function lose() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return null; end $$;
 		create constraint trigger lose after update on clients deferrable initially deferred for each row execute function lose();`))
 	s, feed := newFakedOn(t, r.url, followedRoutes)
-	s.log.SetFeed(feed.covered())
+	s.hear(feed.covered())
 	ann, bob := s.stored(t, "GET /clients/1"), s.stored(t, "GET /clients/2")
 	observer := connect(t, s.serverURL(t, r))
 	done := make(chan error, 1)
@@ -320,7 +326,7 @@ func TestFillsAreAdmittedByTheFeed(t *testing.T) {
 	covered := feed.covered()
 	f := func(name string, feed *cache.Feed, want cache.Refusal) {
 		t.Helper()
-		s.log.SetFeed(feed)
+		s.hear(feed)
 		if got := refusal(); got != want {
 			t.Errorf("%s: refused %q; want %q", name, got, want)
 		}

@@ -44,7 +44,9 @@ type backend struct{ pid, started string }
 // that was there before; else everything known so far is of another epoch.
 type server struct {
 	log   *cache.ChangeLog
-	blur  bool          // behind a pooler nobody knows which backends are ours
+	blur  bool // behind a pooler nobody knows which backends are ours
+	clock cache.Clock
+	began atomic.Int64  // cache.Instant at which the epoch's first connection was there
 	epoch atomic.Uint64 // how many there were; a session that was met in an earlier one may lead elsewhere
 
 	mu       sync.RWMutex // guards all below
@@ -104,12 +106,28 @@ func (s *server) admit(found facts, own backend, survivors bool, asked int) (epo
 	s.changes++
 	s.known = found
 	if !continues {
+		s.began.Store(int64(s.clock.Now()))
 		s.epoch.Add(1)
 		s.backends = nil
 		s.begin(found, own)
 	}
 	s.backends = append(s.backends, own)
 	return s.epoch.Load(), true
+}
+
+// heard reports whether the server is certain to be the one whose changes the feed brings. A server that crashed
+// lets the pool in again before the feed has noticed, and hands out once more the ids of transactions that it
+// lost and the log knows:
+//
+//	log:    knows of xid 7
+//	server: crashes, and 7 is lost; a new connection begins an epoch at 12:00:00
+//	fill:   reads what there was before 7; the log says that 7 was visible to all who asked by then
+//	write:  is given 7, which the log has already
+//
+// A heartbeat of the feed that was noted after 12:00:00 was answered by a connection that no crash had ended by
+// then: so both are of one life.
+func (s *server) heard() bool {
+	return s.blur || s.log.Feed().Mode == cache.FeedOff || int64(s.log.AsOf()) > s.began.Load()
 }
 
 // begin outdates all that was stored. Where a feed is at work the epoch is its own: it lasts as long as its

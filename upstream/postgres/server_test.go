@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"forebay/cache"
 	"forebay/upstream/postgres"
 )
@@ -128,10 +130,95 @@ func TestNothingIsStoredWhileAStrayRuns(t *testing.T) {
 	})
 }
 
+// A COMMIT whose answer is lost may take effect much later, when its mark has gone with the epoch: until it
+// has ended nothing of the tables that it wrote is stored.
+func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, newDatabase(t, server, clientsSchema+`
+		create table elsewhere (id int primary key); insert into elsewhere values (1);
+		create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(3); return null; end $$;
+		create constraint trigger linger after update on clients deferrable initially deferred for each row execute function linger();`))
+	s := newSiteOn(t, r.url, clientsRoutes+`
+- route: GET /elsewhere
+  ttl: 60s
+  query: select id from elsewhere
+`)
+	s.watch(t)
+	s.fill(t, "GET /clients/1")
+	done := make(chan error, 1)
+	go func() { _, err := s.tryWrite(t, "PUT /clients/1", `{"name": "late"}`); done <- err }()
+	conn := connect(t, s.serverURL(t, r))
+	eventually(t, "the commit is on its way", func() bool {
+		return one(t, conn, committing) == "1"
+	})
+	epoch := s.log.Epoch()
+	r.refuse(true) // also to the request that the statement be cancelled
+	r.cut()
+	if e := failure(t, <-done); e.Class != postgres.OutcomeUnknown {
+		t.Errorf("%s: %v", e.Class, e)
+	}
+	eventually(t, "the connection is given up", func() bool { return s.Stats().InUse == 0 })
+	r.refuse(false)
+	eventually(t, "another table's responses are stored", func() bool {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /elsewhere", ""))
+		return err == nil && f.Refused == cache.Storable && s.stand(f).Check() == cache.Current
+	})
+	if s.log.Epoch() == epoch {
+		t.Error("the epoch goes on")
+	}
+	eventually(t, "the table's responses are stored again", func() bool {
+		f := s.fill(t, "GET /clients/1")
+		standing := s.stand(f)
+		if f.Refused != cache.Storable || standing.Check() != cache.Current {
+			return false
+		}
+		if one(t, conn, committing) != "0" {
+			t.Fatalf("%s is stored before the commit has ended", f.Response.Body)
+		}
+		return true
+	})
+}
+
+// committing is how many are about to commit.
+const committing = "select count(*) from pg_stat_activity where query ilike 'commit%' and state = 'active' and datname = current_database()"
+
+// A server that crashed gives a lost transaction's id to another, and the pool may be back before the feed has
+// noticed. What the log knows of the id must then neither have a fill pass for one that saw it, nor a write for
+// one that is marked already.
+func TestCrashThatTheFeedHasNotNoticed(t *testing.T) {
+	t.Parallel()
+	pg := newServer(t, "synchronous_commit = off", "wal_writer_delay = 10s", "restart_after_crash = on", "fsync = off")
+	s, feed := newFakedOn(t, newDatabase(t, pg.URL("postgres"), followedSchema), followedRoutes, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
+	s.hear(feed.covered())
+	feed.brings.Store(true)
+	s.exec(t, "checkpoint") // the table itself must survive
+	lost := s.write(t, "PUT /clients/1", `{"name": "lost"}`)
+	s.log.Commit(cache.Change{Xid: lost.Change.Xid, Dependencies: lost.Change.Dependencies, Visible: true}) // as the feed does
+	s.stored(t, "GET /clients/1")
+	crash(t, s)
+	var f cache.Fill
+	eventually(t, "the database answers again", func() bool {
+		var err error
+		f, err = s.Fill(t.Context(), s.call(t, "GET /clients/1", ""))
+		return err == nil
+	})
+	if f = s.fill(t, "GET /clients/1"); f.Refused == cache.Storable {
+		t.Errorf("%s may be stored, though the feed has not been heard of since", f.Response.Body)
+	}
+	standing := s.stand(f)
+	again := s.write(t, "PUT /clients/1", `{"name": "again"}`)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("after a write what was read before is %s", got)
+	}
+	t.Logf("%s; the write's id is %d, the lost one's was %d", f.Response.Body, again.Change.Xid, lost.Change.Xid)
+	s.hear(feed.covered()) // had the feed been another life's, it would be lost by now
+	s.stored(t, "GET /clients/1")
+}
+
 // crash kills one of the server's backends as a bug in it would.
 func crash(t testing.TB, s *site) {
 	t.Helper()
-	conn := connect(t, s.url)
+	conn, witness := connect(t, s.url), connect(t, s.url)
 	pid, err := strconv.Atoi(one(t, conn, "select pg_backend_pid()"))
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +226,14 @@ func crash(t testing.TB, s *site) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server has taken notice", func() bool { return conn.Ping(t.Context()) != nil })
+	eventually(t, "the server has taken notice", func() bool { return witness.Ping(t.Context()) != nil })
+	eventually(t, "the server lets in again, now that all others are gone", func() bool {
+		conn, err := pgx.Connect(t.Context(), s.url)
+		if err == nil {
+			err = conn.Close(t.Context())
+		}
+		return err == nil
+	})
 }
 
 // New connections lead to another server, as after a failover, while old ones are still there: what the old

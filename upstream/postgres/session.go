@@ -40,6 +40,10 @@ type preparedStatement struct {
 // noticed: only then may its transaction ids be compared with others'.
 func (s *session) present() bool { return s.epoch == s.db.server.epoch.Load() }
 
+// comparable reports whether the session's transaction ids may be compared with those that the log knows:
+// it is present, and of a server that the feed hears of.
+func (s *session) comparable() bool { return s.present() && s.db.server.heard() }
+
 // ready prepares what is not prepared yet, in one round trip, and learns what the rows look like.
 func (s *session) ready(ctx context.Context, statements ...*statement) error {
 	if !s.db.cfg.PreparedStatements {

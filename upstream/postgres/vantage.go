@@ -43,8 +43,14 @@ func (d *Database) Vantage(ctx context.Context, rule *rules.Rule) (Vantage, erro
 		if v.Snapshot, err = cache.ParseSnapshot(answer.Rows[0][0]); err != nil {
 			return err
 		}
-		if string(answer.Rows[0][1]) == "t" {
+		switch {
+		case string(answer.Rows[0][1]) == "t":
 			v.Refused = cache.RefusedSnapshot
+			return nil
+		case !s.comparable():
+			if rule.Freshness != rules.TTLOnly {
+				v.Refused = cache.RefusedSnapshot
+			}
 			return nil
 		}
 		d.vantages.keep(at, v)
@@ -74,6 +80,8 @@ func (d *Database) judgeVantage(v Vantage, rule *rules.Rule, oids []uint32) Vant
 	v.Dependencies = dependenciesOf(oids)
 	feed := d.log.Feed()
 	switch {
+	case d.strays.concern(v.Dependencies):
+		v.Refused = cache.RefusedSnapshot
 	case v.Refused != cache.Storable || feed.Mode == cache.FeedOff || rule.Freshness == rules.TTLOnly:
 	case feed.Live && !d.leadsToTheFeed():
 		v.Refused = cache.RefusedSnapshot

@@ -200,17 +200,3 @@ func (s *session) prints(ctx context.Context, oids []uint32) (prints, error) {
 	}
 	return p, nil
 }
-
-// lookAfterStrays asks whether those backends are still there.
-func (d *Database) lookAfterStrays(ctx context.Context, s *session) error {
-	for _, b := range d.strays.all() {
-		_, _, there, err := identify(ctx, s.pg, []backend{b})
-		if err != nil {
-			return err
-		}
-		if !there {
-			d.strays.ended(d.log, b)
-		}
-	}
-	return nil
-}
