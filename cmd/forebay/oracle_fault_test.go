@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// oracleFault is something that goes wrong, or is done to the table as a whole.
+type oracleFault struct {
+	name string
+	do   func(o *oracle, w *oracleWriter)
+}
+
+var oracleFaults = []oracleFault{
+	{"stream cut", (*oracle).cutStream},
+	{"stream cut", (*oracle).cutStream},
+	{"restart", (*oracle).restartPostgres},
+	{"crash", (*oracle).crashPostgres},
+	{"freeze", (*oracle).freeze},
+	{"freeze", (*oracle).freeze},
+	{"reload", (*oracle).reload},
+	{"reload", (*oracle).reload},
+	{"redis crash", (*oracle).crashRedis},
+	{"redis flush", (*oracle).flushRedis},
+	{"truncate", func(o *oracle, w *oracleWriter) { o.wholly(w, (*oracleWriter).truncated) }},
+	{"rewrite", func(o *oracle, w *oracleWriter) { o.wholly(w, (*oracleWriter).rewritten) }},
+	{"swap", (*oracle).swapNames},
+}
+
+// disturb has all faults happen, in an order that is drawn, each when so many more reads have been checked.
+func (o *oracle) disturb(ctx context.Context, every int64) {
+	w := o.newWriter(99)
+	defer w.hangUp()
+	for n, at := range w.rng.Perm(len(oracleFaults)) {
+		for o.hits.Load()+o.misses.Load() < int64(n+1)*every {
+			<-time.After(5 * time.Millisecond)
+			if ctx.Err() != nil || o.stale() > 0 {
+				return
+			}
+		}
+		f := oracleFaults[at]
+		began := time.Now()
+		f.do(o, w)
+		o.faults[f.name]++
+		o.t.Logf("%s seed %d: %s after %d checked reads, %s", began.UTC().Format("15:04:05.000"), o.seed, f.name, o.hits.Load()+o.misses.Load(), time.Since(began).Round(time.Millisecond))
+	}
+}
+
+// wholly writes all rows at once, in a way that is not made for older snapshots: who waited for it may see no rows.
+func (o *oracle) wholly(w *oracleWriter, way writing) {
+	o.empty.Store(true)
+	defer o.empty.Store(false)
+	w.turn(everyRow(), way)
+	written := time.Now()
+	o.await("the whole table is applied", func() bool {
+		asOf, err := knownAsOf(o.admin)
+		return err == nil && asOf.After(written)
+	})
+}
+
+// pollBound is how long a name may mean another table before forebay knows, which compares each second.
+const pollBound = 2500 * time.Millisecond
+
+// swapNames has another table take the name. What is read of it before forebay knows of it hangs on the old one,
+// so nothing is judged so long.
+func (o *oracle) swapNames(w *oracleWriter) {
+	o.doubt.Add(1)
+	o.wholly(w, (*oracleWriter).swapped)
+	<-time.After(pollBound)
+	o.doubt.Add(1)
+}
+
+func everyRow() []int {
+	ids := make([]int, oracleRows)
+	for id := range ids {
+		ids[id] = id
+	}
+	return ids
+}
+
+func (o *oracle) cutStream(*oracleWriter) {
+	o.exec("select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid is not null")
+}
+
+func (o *oracle) restartPostgres(*oracleWriter) {
+	o.postgres.Shutdown()
+	o.startPostgres()
+}
+
+// startPostgres starts the server again, once the processes that a killed one has left have noticed and ended.
+func (o *oracle) startPostgres() {
+	o.await("Postgres starts", func() bool { return o.postgres.Start(context.Background()) == nil })
+}
+
+// crashPostgres takes the server's power. Where commits are acknowledged before they are durable, some are
+// taken back, and their transaction ids given to others: nothing is checked until forebay has a new epoch, and
+// after that nobody may see what never was.
+func (o *oracle) crashPostgres(w *oracleWriter) {
+	if !o.async {
+		o.postgres.Kill()
+		o.startPostgres()
+		return
+	}
+	epochs := o.series("forebay_stream_epochs_total")
+	for id := range oracleRows {
+		o.ledger.rows[id].turn.Lock()
+		defer o.ledger.rows[id].turn.Unlock()
+	}
+	o.doubt.Add(1)
+	defer o.doubt.Add(1)
+	o.postgres.Kill()
+	o.startPostgres()
+	w.hangUp()
+	ctx := context.Background()
+	o.await("the database answers after a crash", func() bool {
+		if w.reach(ctx) != nil {
+			return false
+		}
+		versions, err := readVersions(ctx, w.conn, everyRow())
+		if err != nil {
+			w.hangUp()
+			return false
+		}
+		o.lost.Add(o.ledger.restart(versions))
+		return true
+	})
+	o.await("forebay has a new epoch", func() bool { return o.series("forebay_stream_epochs_total") > epochs })
+}
+
+func (o *oracle) series(name string) float64 {
+	series, err := scrape(o.admin)
+	if err != nil {
+		return -1
+	}
+	return series[name]
+}
+
+func (o *oracle) freeze(w *oracleWriter) {
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := o.process.cmd.Process.Signal(s); err != nil {
+			o.fail(err.Error())
+		}
+		if s == syscall.SIGSTOP {
+			<-time.After(time.Duration(100+w.rng.IntN(900)) * time.Millisecond)
+		}
+	}
+}
+
+func (o *oracle) reload(*oracleWriter) {
+	o.configure(o.faults["reload"]%2 == 0)
+	before := strings.Count(o.process.logText(), "configuration reloaded")
+	if err := o.process.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		o.fail(err.Error())
+	}
+	o.await("the configuration is reloaded", func() bool { return strings.Count(o.process.logText(), "configuration reloaded") > before })
+}
+
+func (o *oracle) crashRedis(*oracleWriter) {
+	o.redis.Kill()
+	if err := o.redis.Start(context.Background()); err != nil {
+		o.fail(err.Error())
+	}
+}
+
+func (o *oracle) flushRedis(*oracleWriter) {
+	conn, err := net.Dial("tcp", o.redis.Address())
+	if err != nil {
+		o.fail(err.Error())
+		return
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprint(conn, "FLUSHALL\r\n"); err != nil {
+		o.fail(err.Error())
+	}
+}

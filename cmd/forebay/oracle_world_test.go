@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/valyala/fasthttp"
+
+	"forebay/bench/private"
+)
+
+// oracleLag is the max_lag of the rules: what was acknowledged before is never served outdated, whatever
+// forebay says of itself.
+const oracleLag = 500 * time.Millisecond
+
+const oracleSchema = `create table counters (id int primary key, grp int not null, v bigint not null);
+alter table counters replica identity full;
+create table nothing (id int primary key, v bigint);
+create table extra (id int primary key);
+insert into counters select i, i % 4, 0 from generate_series(0, 39) i;
+create function version_of(i int) returns bigint language plpgsql stable as $$
+declare
+  found bigint;
+begin
+  if i % 2 = 0 then
+    return (select v from counters where id = i);
+  end if;
+  begin
+    select v into strict found from nothing where id = i;
+  exception when no_data_found then
+    select v into strict found from counters where id = i;
+  end;
+  return found;
+end $$;`
+
+const oracleConfig = `postgres: {url: "${DATABASE_URL}", breaker: {failures: 1000000}, retry: {attempts: 2, base: 5ms}}
+cache: {memory: 2MiB, redis: "${REDIS_URL}"}
+freshness: FRESHNESS
+max_lag: 500ms
+audit: 0
+routes:
+  - {route: "GET /counters/{id}", kind: find, params: {id: int}, query: "SELECT id, v FROM counters WHERE id = @id::int", rows: one}
+  - {route: GET /counters, kind: search, params: {grp: int}, query: "SELECT id, v FROM counters WHERE grp = @grp::int ORDER BY id"}
+  - {route: GET /sum, kind: count, query: "SELECT count(*) AS id, sum(v)::bigint AS v FROM counters", rows: one}
+  - {route: "GET /function/{id}", kind: find, params: {id: int}, query: "SELECT @id::int AS id, version_of(@id::int) AS v", rows: one}
+  - route: PUT /counters/{id}
+    params: {id: int}
+    query: UPDATE counters SET v = v + 1, grp = ((v + 1) / 8 + id) % 4 WHERE id = @id::int RETURNING id, v
+    rows: one
+`
+
+const oracleExtra = `  - {route: GET /extra, kind: count, query: SELECT count(*) AS n FROM extra, rows: one}
+`
+
+// oracle is a forebay between writers and readers of rows that count up. Everything that is drawn is drawn from
+// the seed; the schedule of goroutines is not.
+type oracle struct {
+	t         testing.TB
+	seed      uint64
+	freshness string
+	async     bool // commits are acknowledged before they are durable, and a crash takes some back
+	ledger    ledger
+
+	postgres *private.Postgres
+	redis    *private.Redis
+	process  *process
+	config   string
+	client   *fasthttp.HostClient
+	admin    string
+
+	doubt atomic.Int64 // odd: a crash has taken back what readers saw, and nobody can say yet what they may see
+	empty atomic.Bool  // the table is new to old snapshots, which see it empty: Postgres's own answer until all know
+
+	hits, misses, unchecked, refused, commits, lost atomic.Int64
+	faults                                          map[string]int
+
+	mu    sync.Mutex // guards wrong
+	wrong []string
+}
+
+// newOracle starts servers and forebay.
+func newOracle(t testing.TB, seed uint64, freshness string) *oracle {
+	t.Helper()
+	o := &oracle{t: t, seed: seed, freshness: freshness, async: seed%2 == 1, faults: make(map[string]int)}
+	ctx := t.Context()
+	settings := []string{"fsync = off", "max_prepared_transactions = 20", "autovacuum = off", "wal_writer_delay = 1s", "synchronous_commit = on"}
+	if o.async {
+		settings[4] = "synchronous_commit = off"
+	}
+	var err error
+	if o.postgres, err = private.StartPostgres(ctx, settings...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.postgres.Stop)
+	if o.redis, err = private.StartRedis(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.redis.Stop)
+	if seed%4 < 2 {
+		o.turnXids()
+	}
+	o.exec(oracleSchema)
+	dir := t.TempDir()
+	o.config = filepath.Join(dir, "forebay.yaml")
+	o.configure(false)
+	o.start(dir)
+	return o
+}
+
+// turnXids puts the counter of transactions shortly before its lower half turns to zero.
+func (o *oracle) turnXids() {
+	o.t.Helper()
+	o.exec("vacuum freeze")
+	o.postgres.Shutdown()
+	next := uint32(0xFFFFFF00)
+	reset := o.postgres.Command("pg_resetwal", "--epoch=2", fmt.Sprintf("--next-transaction-id=%d", next), fmt.Sprintf("--oldest-transaction-id=%d", next-1000), "-D", ".")
+	if out, err := reset.CombinedOutput(); err != nil {
+		o.t.Fatalf("%v: %s", err, out)
+	}
+	// The status of transactions that never were: two bits each, in files of 2^20 transactions.
+	status := filepath.Join(reset.Dir, "pg_xact", "0FFF")
+	if err := os.WriteFile(status, make([]byte, 1<<18), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	if owner := reset.SysProcAttr.Credential; owner != nil {
+		if err := os.Chown(status, int(owner.Uid), int(owner.Gid)); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	if err := o.postgres.Start(o.t.Context()); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// configure writes the configuration, with one rule more or without.
+func (o *oracle) configure(extra bool) {
+	text := strings.ReplaceAll(oracleConfig, "FRESHNESS", o.freshness)
+	if extra {
+		text += oracleExtra
+	}
+	if err := os.WriteFile(o.config, []byte(text), 0o600); err != nil {
+		o.t.Error(err)
+	}
+}
+
+// forebay returns a command of the real binary.
+func (o *oracle) forebay(args ...string) *exec.Cmd {
+	binary, err := os.Executable()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Args[0] = "forebay" // testscript runs the command that the name says
+	cmd.Env = []string{
+		"FOREBAY_LISTEN=127.0.0.1:0", "FOREBAY_ADMIN_LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH"),
+		"DATABASE_URL=" + o.postgres.URL("postgres"), "REDIS_URL=" + o.redis.URL(),
+	}
+	return cmd
+}
+
+func (o *oracle) start(dir string) {
+	o.t.Helper()
+	if out, err := o.forebay("changes", "install", "--yes", "-c", o.config).CombinedOutput(); err != nil {
+		o.t.Fatalf("%v: %s", err, out)
+	}
+	p := &process{done: make(chan struct{}), cmd: o.forebay("run", "-c", o.config, "--log-format=json")}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p, p
+	if err := p.cmd.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	o.process = p
+	o.t.Cleanup(p.end)
+	o.await("forebay follows changes", func() bool {
+		line, ok := findLog(p.logText(), "serving")
+		if !ok {
+			return false
+		}
+		o.client = &fasthttp.HostClient{Addr: line["listen"], MaxConns: 64, ReadTimeout: patience}
+		o.admin = "http://" + line["admin"] + "/metrics"
+		_, err := knownAsOf(o.admin)
+		return err == nil
+	})
+}
+
+// await waits for what must happen.
+func (o *oracle) await(what string, happened func() bool) {
+	for deadline := time.Now().Add(patience); !happened(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			o.fail("never: " + what)
+			return
+		}
+	}
+}
+
+// fail notes what is wrong, with the seed that shows it.
+func (o *oracle) fail(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.wrong = append(o.wrong, fmt.Sprintf("%s seed %d: %s", time.Now().UTC().Format("15:04:05.000"), o.seed, what))
+}
+
+func (o *oracle) stale() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.wrong)
+}
+
+func (o *oracle) rng(stream uint64) *rand.Rand {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], o.seed)
+	binary.LittleEndian.PutUint64(key[8:], stream)
+	return rand.New(rand.NewChaCha8(key))
+}
+
+func (o *oracle) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return pgx.Connect(ctx, o.postgres.URL("postgres"))
+}
+
+// exec runs statements on a connection of their own.
+func (o *oracle) exec(sql string) {
+	o.t.Helper()
+	ctx := context.Background()
+	conn, err := o.connect(ctx)
+	if err == nil {
+		_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+		_ = conn.Close(ctx)
+	}
+	if err != nil {
+		o.fail(fmt.Sprintf("%s: %v", sql, err))
+	}
+}
+
+// follow keeps the floors in step with what forebay has applied, until ctx ends.
+func (o *oracle) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		now := time.Now()
+		asOf, err := knownAsOf(o.admin)
+		if bound := now.Add(-oracleLag); err != nil || asOf.Before(bound) {
+			asOf = bound
+		}
+		o.ledger.applied(asOf)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
