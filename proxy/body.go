@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"forebay/proxy/problem"
+	"forebay/rules"
 )
 
 // readBody returns the request's body, whole, if it has at most limit bytes. The bytes are the request's.
@@ -51,6 +52,19 @@ func beginBody(ctx *fasthttp.RequestCtx) {
 	if c, ok := ctx.Conn().(*pacedConn); ok {
 		c.body()
 	}
+}
+
+// wantsBody tells a client that asks before it sends its body (Expect: 100-continue) whether it is welcome:
+// one that its rule would refuse for its size is answered 417, and stays where it is.
+func (p *Proxy) wantsBody(h *fasthttp.RequestHeader) bool {
+	s := p.state.Load()
+	limit := s.Config.Server.MaxBodySize
+	path, _ := splitTarget(h.RequestURI())
+	var match rules.Match
+	if s.Config.Rules.Match(methodName(h.Method()), path, &match) == rules.Matched {
+		limit = match.Rule.MaxBody
+	}
+	return limit <= 0 || h.ContentLength() <= limit
 }
 
 // tooLarge closes the connection as well: what is left of the body is not worth reading.

@@ -18,7 +18,7 @@ import (
 func (p *Proxy) writeFailure(x *exchange, err error) {
 	q := problemOf(err)
 	if q.Status >= 500 {
-		p.logger.Warn("request failed", "rule", x.route.rule.Name, "status", q.Status, "err", err)
+		p.complain(x, q.Status, err)
 	}
 	var o *origin.Error
 	if errors.As(err, &o) && o.ProxyStatus != "" {
@@ -28,6 +28,20 @@ func (p *Proxy) writeFailure(x *exchange, err error) {
 	h := &x.ctx.Response.Header
 	x.scratch = x.outcome.AppendCacheStatus(x.scratch[:0])
 	h.AddBytesKV(fieldCacheStatus, x.scratch)
+}
+
+// complainEvery is how often one rule's failures are logged: an outage must not fill a disk.
+const complainEvery = time.Second
+
+// complain logs a failed request, and says how many were not logged since the last one.
+func (p *Proxy) complain(x *exchange, status int, err error) {
+	t, now := x.route, int64(p.clock.Now())
+	last := t.complained.Load()
+	if last != 0 && now-last < int64(complainEvery) || !t.complained.CompareAndSwap(last, now) {
+		t.unsaid.Add(1)
+		return
+	}
+	p.logger.Warn("request failed", "rule", t.rule.Name, "status", status, "err", err, "unlogged", t.unsaid.Swap(0))
 }
 
 // problemOf turns an error of a source into what the client is told.

@@ -84,9 +84,9 @@ func (fs *flights) wait() { fs.wg.Wait() }
 //	write:  marks its change, answers its caller
 //	reader: arrives, joins the flight (it must see the write)
 //	flight: lands with the old row: good for those who came before the write, not for the reader
+//
+// That the flight asked after the change was marked proves nothing: a stream may bring a commit before
+// snapshots see it (cache.Standing.Saw).
 func (f *flight) satisfies(arrived cache.Position) bool {
-	if f.response == nil || arrived <= f.asked {
-		return true
-	}
-	return f.response.Standing != nil && f.response.Standing.Check() != cache.Outdated
+	return f.response == nil || f.response.Standing != nil && f.response.Standing.Saw(arrived)
 }

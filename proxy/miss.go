@@ -49,7 +49,7 @@ func (x *exchange) newCall(store bool) *call {
 func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 	for range maxJoins {
 		f, opened := p.join(x)
-		if !p.await(x, f) {
+		if !p.await(x, f, p.patience(x, stale)) {
 			p.fail(x, errDeadline, stale, missed)
 			return
 		}
@@ -103,15 +103,36 @@ func (p *Proxy) sharedHit(x *exchange, stale **cache.StoredResponse) bool {
 	return false
 }
 
-// await waits for the flight within the request's time.
-func (p *Proxy) await(x *exchange, f *flight) bool {
+// feedlessPatience is how long a request that could be answered for an emergency waits for a source whose
+// changes are not heard of either: most likely it is away.
+const feedlessPatience = time.Second
+
+// patience returns how long the request waits for its source: all of its time, or, where there is an answer for
+// emergencies at hand, for as long as the source may take when nothing is wrong with it.
+func (p *Proxy) patience(x *exchange, stale *cache.StoredResponse) time.Duration {
+	all := x.remaining(p.clock.Now())
+	switch {
+	case stale == nil:
+		return all
+	case x.state.Config.Postgres != nil && !p.log.Feed().Live:
+		return min(all, feedlessPatience)
+	case x.route.origin != nil:
+		return min(all, x.state.Config.Upstreams[x.route.rule.Upstream].Timeout)
+	case x.state.Config.Postgres != nil:
+		return min(all, x.state.Config.Postgres.StatementTimeout)
+	}
+	return all
+}
+
+// await waits for the flight, at most for the patience.
+func (p *Proxy) await(x *exchange, f *flight, patience time.Duration) bool {
 	before := p.clock.Now()
 	p.metrics.waiters.Add(1)
 	defer func() {
 		p.metrics.waiters.Add(-1)
 		x.source += p.clock.Now().Sub(before)
 	}()
-	timer := time.NewTimer(x.remaining(before))
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-f.done:

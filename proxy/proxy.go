@@ -88,6 +88,9 @@ type route struct {
 	plain    plainHead               // of a rule that runs SQL
 	byTarget bool                    // the request target alone decides the key
 	bypass   atomic.Bool             // the kill switch of this rule
+
+	complained atomic.Int64 // the cache.Instant of its last failure that was logged
+	unsaid     atomic.Int64 // failures since then
 }
 
 // New makes a proxy. It answers nothing before Use.

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	tracedHits    = 4       // one hit in so many tells the memory tier that it was asked
-	maxRecalled   = 256     // bytes of a request target that is remembered; longer ones are read each time
-	recalledBytes = 1 << 10 // of memory that one remembered target may come to, with its key
-	recallShare   = 32      // the memory tier's share that remembered targets may come to is one in so many
+	tracedHits    = 4   // one hit in so many tells the memory tier that it was asked
+	maxRecalled   = 256 // bytes of a request target that is remembered; longer ones are read each time
+	recalledBytes = 512 // of memory that one remembered target comes to, with its key, at most as a rule
+	recallShare   = 16  // the memory tier's share that remembered targets may come to is one in so many
+	reluctance    = 8   // one hit in so many takes another target's place: those that share a slot do not chase each other
 )
 
 // recall remembers which key a request target came to, for rules whose key the target alone decides: asking
@@ -87,7 +88,7 @@ func (c *recall) remember(x *exchange) {
 		return
 	}
 	slot := c.slot(target)
-	if m := slot.Load(); m != nil && m.state == x.state && m.target == string(target) {
+	if m := slot.Load(); m != nil && m.state == x.state && (m.target == string(target) || x.hits%reluctance != 0) {
 		return
 	}
 	slot.Store(&recalled{state: x.state, route: x.route, target: string(target), key: string(x.key)})

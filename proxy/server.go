@@ -36,7 +36,8 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 		NoDefaultServerHeader:              true,
 		NoDefaultContentType:               true,
 		ReadBufferSize:                     config.MaxHeaderSize,
-		WriteBufferSize:                    16 << 10,
+		WriteBufferSize:                    20 << 10, // 16 KiB of body and its header leave in one write
+		ContinueHandler:                    p.wantsBody,
 		MaxRequestBodySize:                 prefetch,
 		StreamRequestBody:                  true,
 		DisablePreParseMultipartForm:       true,

@@ -61,9 +61,20 @@ func StartPostgres(ctx context.Context, settings ...string) (*Postgres, error) {
 	return pg, nil
 }
 
-// Start starts the server again after Shutdown or Kill, on the same port and data.
+// Start starts the server again after Shutdown or Kill, on the same port and data. After a Kill the children of
+// the one before may need a moment to notice, and it does not start while they hold its memory.
 func (pg *Postgres) Start(ctx context.Context) error {
-	return pg.start(ctx, pg.ready, filepath.Join(pg.bin, "postgres"), "-D", pg.data())
+	for deadline := time.Now().Add(startTimeout); ; {
+		err := pg.start(ctx, pg.ready, filepath.Join(pg.bin, "postgres"), "-D", pg.data())
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Shutdown ends the server as `pg_ctl stop -m fast` does and keeps its data.

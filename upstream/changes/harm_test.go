@@ -214,7 +214,8 @@ func TestAServerWhoseLogSaysTooLittle(t *testing.T) {
 
 func TestAPoolerInBetweenIsNoticed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
+	pg := startPostgres(t) // its own: the others' may allow prepared transactions
+	w := newWorldOn(t, pg.URL("postgres"), "")
 	s, err := meet(t.Context(), w.PgConn())
 	if err != nil || s.refuses(w.PgConn()) != nil || s.refusesTriggers(w.PgConn()) != nil {
 		t.Fatalf("server %+v, %v; want no refusal", s, err)

@@ -66,7 +66,8 @@ func TestEventTriggersBringDDLWithinItsTransaction(t *testing.T) {
 
 func TestNotifyTellsWhichTablesChanged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, clientsTable+sessionsTable+`create table keyless (id int)`)
+	pg := startPostgres(t) // its own: the others' may allow prepared transactions
+	w := newWorldOn(t, pg.URL("postgres"), clientsTable+sessionsTable+`create table keyless (id int)`)
 	clients, sessions, eu, other := w.oid("clients"), w.oid("sessions"), w.oid("sessions_eu"), w.oid("other")
 	cfg := Config{URL: rules.Secret(w.url), Mode: ModeNotify}
 	p := newTap(t, cfg)
