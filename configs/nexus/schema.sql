@@ -18,9 +18,10 @@ create table clients (
     updated_at   timestamptz not null default now(),
 
     -- What a search looks through: one LIKE instead of an ILIKE over either column. ICU knows the lower case of every
-    -- script, whatever the database's locale. The line feed keeps a match from reaching across: neither may hold one.
+    -- script, whatever the database's locale, and that a sigma ends a word; a part of one may end anywhere. The line
+    -- feed keeps a match from reaching across: neither may hold one.
     search_text  text collate "C" not null generated always as
-        (lower(name collate "und-x-icu") || chr(10) || lower(email collate "und-x-icu")) stored,
+        (translate(lower(name collate "und-x-icu") || chr(10) || lower(email collate "und-x-icu"), 'ς', 'σ')) stored,
 
     constraint clients_email_key          unique (email),
     constraint clients_name_check         check (length(name) between 1 and 200 and name !~ '[[:cntrl:]]'),
@@ -50,7 +51,7 @@ create index clients_search_text_idx on clients using gin (search_text gin_trgm_
 
 -- What search_text is LIKE if the query is part of name or email. The planner puts the text in the call's place.
 create function search_pattern(query text) returns text language sql immutable as $$
-    select '%' || replace(replace(replace(replace(lower(query collate "und-x-icu"),
+    select '%' || replace(replace(replace(replace(translate(lower(query collate "und-x-icu"), 'ς', 'σ'),
         chr(10), chr(1)), '\', '\\'), '%', '\%'), '_', '\_') || '%'
 $$;
 
