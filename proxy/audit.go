@@ -12,6 +12,9 @@ import (
 // auditPatience bounds the wait for the news of everything that an audit's own look saw.
 const auditPatience = 2 * time.Second
 
+// pollPatience is how long changes of the catalogue may go unnoticed, and some more.
+const pollPatience = 3 * time.Second
+
 // maxAudits is how many hits may be compared with their sources at once; one more is not.
 const maxAudits = 2
 
@@ -57,7 +60,7 @@ func (p *Proxy) timed(rule *rules.Rule) bool {
 // if the stored response is still current then: so whatever differs is a change that nobody heard of, or a
 // rule that does not give the same answer twice.
 func (p *Proxy) compare(c *call, r *cache.StoredResponse) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.timeout+auditPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout+auditPatience+pollPatience)
 	defer cancel()
 	again, err := p.fetch(ctx, c)
 	if err != nil || again.Response.Status != r.Status || !p.caughtUp(ctx, p.clock.Now()) {
@@ -79,6 +82,12 @@ func (p *Proxy) compare(c *call, r *cache.StoredResponse) {
 	if !bytes.Equal(first.Response.Body, second.Response.Body) {
 		p.metrics.unstable.Inc()
 		return
+	}
+	// A table that was renamed into place is noticed by a poll of the catalogue, which must have had its turn.
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(pollPatience):
 	}
 	if r.Standing.Check() != cache.Current || bytes.Equal(second.Response.Body, r.Body) {
 		return

@@ -74,7 +74,7 @@ func (p *Proxy) answer(x *exchange) {
 		p.export(x)
 		return
 	case rule.Writes() && x.route.origin != nil:
-		p.pass(x, ForwardMethod, x.input.Path, x.input.Query)
+		p.passKeyed(x, ForwardMethod)
 		return
 	case rule.Writes():
 		p.write(x)

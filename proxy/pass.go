@@ -47,6 +47,15 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 	p.writeOutcome(x)
 }
 
+// passKeyed hands on what the rule's key is made of.
+func (p *Proxy) passKeyed(x *exchange, why Forward) {
+	query := x.input.Query
+	if len(query) == 0 {
+		query = nil // not even its question mark
+	}
+	p.pass(x, why, x.input.Path, query)
+}
+
 // bypass fetches for this request alone, without asking the cache or telling it.
 func (p *Proxy) bypass(x *exchange) {
 	switch {
@@ -55,7 +64,7 @@ func (p *Proxy) bypass(x *exchange) {
 	case x.route.rule.Pass:
 		p.pass(x, ForwardBypass, x.request.Path, x.request.Query)
 	default:
-		p.pass(x, ForwardBypass, x.input.Path, x.input.Query)
+		p.passKeyed(x, ForwardBypass)
 	}
 }
 

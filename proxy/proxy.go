@@ -54,6 +54,7 @@ type Proxy struct {
 	state       atomic.Pointer[state]
 	bypassAll   atomic.Bool  // the kill switch
 	audits      atomic.Int64 // under way
+	exports     exports
 	flights     *flights
 	exchanges   sync.Pool
 	connections func() int

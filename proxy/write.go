@@ -2,10 +2,15 @@ package proxy
 
 import (
 	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"forebay/cache"
+	"forebay/proxy/problem"
 	"forebay/rules"
 	"forebay/upstream/postgres"
 )
@@ -53,6 +58,13 @@ func failedOrRefused(err error) Result {
 // export streams a result of any size. Nothing of it is stored.
 func (p *Proxy) export(x *exchange) {
 	x.outcome = Outcome{Result: Bypass, Forward: ForwardBypass, Detail: "export"}
+	if !p.exports.enter(x.state.Config.Postgres.MaxConnections) {
+		x.outcome = Outcome{Result: Refused}
+		q := problem.New(problem.Overloaded, "As many exports are running as may at once; try again when one of them has ended.")
+		q.RetryAfter = exportRetry
+		x.refuse(q)
+		return
+	}
 	// The stream outlives this handler: what it reads must not be the request's.
 	c := postgres.Call{Rule: x.route.rule, Input: x.input.Clone(), Format: x.format}
 	before := p.clock.Now()
@@ -61,10 +73,12 @@ func (p *Proxy) export(x *exchange) {
 	e, err := x.state.Database.Export(ctx, c)
 	x.source += p.clock.Now().Sub(before)
 	if err != nil {
+		p.exports.leave()
 		x.outcome.Result = Failed
 		p.writeFailure(x, err)
 		return
 	}
+	stream := &exporting{ReadCloser: e, leave: sync.OnceFunc(p.exports.leave)}
 	h := &x.ctx.Response.Header
 	x.ctx.SetStatusCode(fasthttp.StatusOK)
 	h.SetContentType(e.ContentType)
@@ -76,13 +90,43 @@ func (p *Proxy) export(x *exchange) {
 	}
 	p.writeOutcome(x)
 	if x.request.Method == fasthttp.MethodHead {
-		_ = e.Close()
+		_ = stream.Close()
 		x.ctx.Response.SkipBody = true
 		return
 	}
 	// Closed by the server when the body was sent or could not be: that ends the query, too. An error of
 	// the stream ends the response without its last chunk, so nobody takes a part for the whole.
-	x.ctx.SetBodyStream(e, -1)
+	x.ctx.SetBodyStream(stream, -1)
+}
+
+// exportRetry is what a client is told to wait that may not export now.
+const exportRetry = 5 * time.Second
+
+// exports counts those that run. Readers who take their time hold connections, so exports get at most half of
+// the pool: the other half answers everybody else. Safe for concurrent use.
+type exports struct{ running atomic.Int64 }
+
+// enter reports whether one more may run beside a pool of so many connections.
+func (e *exports) enter(pool int) bool {
+	if e.running.Add(1) <= int64(max(pool/2, 1)) {
+		return true
+	}
+	e.running.Add(-1)
+	return false
+}
+
+func (e *exports) leave() { e.running.Add(-1) }
+
+// exporting is a running export that leaves when it is closed.
+type exporting struct {
+	io.ReadCloser
+	leave func()
+}
+
+// Close ends the export.
+func (e *exporting) Close() error {
+	defer e.leave()
+	return e.ReadCloser.Close()
 }
 
 // ownMediaType is that of a rule's own form.

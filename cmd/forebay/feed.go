@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -25,7 +26,8 @@ func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
 	if config.Publication != "" {
 		cfg.Publication = config.Publication
 	}
-	feed, err := changes.New(cfg, changes.Deps{Log: a.log, Clock: a.clock, Logger: a.logger, Metrics: a.metrics})
+	ddl := func() { a.database.Hurry() } // set before the feed runs
+	feed, err := changes.New(cfg, changes.Deps{Log: a.log, Clock: a.clock, Logger: a.logger, Metrics: a.metrics, DDL: ddl})
 	if err != nil {
 		return fmt.Errorf("cannot use postgres.changes: %w", err)
 	}
@@ -111,6 +113,7 @@ func (a *app) watchLag(ctx context.Context) {
 	ticker := time.NewTicker(lagWatch)
 	defer ticker.Stop()
 	exact, known, mode := false, false, ""
+	told := make(map[uint32]bool)
 	for {
 		select {
 		case <-ctx.Done():
@@ -119,6 +122,7 @@ func (a *app) watchLag(ctx context.Context) {
 			a.survey(ctx)
 		case <-ticker.C:
 		}
+		a.tellUncovered(told)
 		lag := a.log.Lag(a.clock.Now())
 		now := lag <= a.maxLag() && a.database.Followed()
 		feed := a.log.Feed()
@@ -134,6 +138,21 @@ func (a *app) watchLag(ctx context.Context) {
 		}
 		exact, known, mode = now, known || now, feed.Mode
 	}
+}
+
+// tellUncovered logs once of each table that rules read and whose changes, or rows, cannot be followed.
+func (a *app) tellUncovered(told map[uint32]bool) {
+	now := make(map[uint32]bool)
+	for _, u := range a.feed.Status().Uncovered {
+		if u.Rows {
+			continue
+		}
+		if now[u.Oid] = true; !told[u.Oid] {
+			a.logger.Warn("changes of a table cannot be followed; what reads it goes by its lifetime", "table", u.Name, "reason", u.Reason, "fix", u.Fix)
+		}
+	}
+	clear(told)
+	maps.Copy(told, now)
 }
 
 // feedPart says how changes are heard of.

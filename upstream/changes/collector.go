@@ -209,6 +209,7 @@ func (c *collector) takeMessage(r *reader, p *part) {
 	if r.err != nil || !transactional || p == nil || string(prefix) != prefixDDL {
 		return
 	}
+	p.ddl = true
 	oids, ok := readDDL(string(content))
 	if !ok {
 		p.everything = true

@@ -79,4 +79,7 @@ type Deps struct {
 	Clock   cache.Clock
 	Logger  *slog.Logger
 	Metrics *metrics.Set
+	// DDL is called when a transaction that changed the catalogue has been marked, from the goroutine that
+	// receives: it must not block. nil: nobody wants to know.
+	DDL func()
 }

@@ -29,6 +29,7 @@ type Feed struct {
 	clock   cache.Clock
 	logger  *slog.Logger
 	metrics *feedMetrics
+	ddl     func()
 
 	wanted   atomic.Pointer[map[uint32][]int16]
 	rewatch  chan struct{} // a word that wanted is another one
@@ -53,7 +54,10 @@ func New(cfg Config, deps Deps) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger,
-		rewatch: make(chan struct{}, 1),
+		rewatch: make(chan struct{}, 1), ddl: deps.DDL,
+	}
+	if f.ddl == nil {
+		f.ddl = func() {}
 	}
 	f.wanted.Store(&map[uint32][]int16{})
 	f.face.feed = f

@@ -110,6 +110,9 @@ func (s *session) commit(t *transaction, end uint64) {
 	if collapsed {
 		f.metrics.collapsed.Inc()
 	}
+	if t.changedCatalogue() {
+		f.ddl() // before anybody is told that the transaction is in
+	}
 	f.arrivals.add(change.Xid)
 	s.pass(end)
 }

@@ -28,6 +28,7 @@ type transaction struct {
 type part struct {
 	touched    map[uint32]*touched
 	everything bool // something happened that may concern every response
+	ddl        bool // the catalogue was changed, as the event triggers tell
 }
 
 // touched is what a part did to one relation.
@@ -38,6 +39,16 @@ type touched struct {
 	whole    bool // the rows are not told apart (any more)
 	marks    []cache.Dependency
 	seen     map[cache.Dependency]struct{} // the marks, once there are more than a few
+}
+
+// changedCatalogue reports whether the event triggers told of a change to the catalogue.
+func (t *transaction) changedCatalogue() bool {
+	for _, p := range t.parts {
+		if p.ddl {
+			return true
+		}
+	}
+	return t.main.ddl
 }
 
 func newTransaction(xid uint32) *transaction { return &transaction{xid: xid} }

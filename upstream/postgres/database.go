@@ -45,6 +45,7 @@ type Database struct {
 	catalogue *catalogue
 	strays    strays
 	vantages  vantages
+	hurried   chan struct{} // a word that the catalogue has changed
 	own       ownStatements
 	known     sync.Map  // *rules.Rule -> *knowledge
 	scratch   sync.Pool // of *scratch
@@ -66,7 +67,7 @@ func New(cfg Config, deps Deps) (*Database, error) {
 	}
 	d := &Database{
 		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger, observe: deps.Observe,
-		catalogue: newCatalogue(),
+		catalogue: newCatalogue(), hurried: make(chan struct{}, 1),
 		server:    &server{log: deps.Log, clock: deps.Clock, blur: !cfg.PreparedStatements},
 		breaker:   newBreaker(cfg.Breaker, deps.Clock, deps.Logger),
 		own:       newOwnStatements(cfg),

@@ -72,8 +72,17 @@ func (d *Database) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-d.hurried:
 		case <-ticker.C:
 		}
+	}
+}
+
+// Hurry has the catalogue compared at once: somebody knows that it has changed. It does not block.
+func (d *Database) Hurry() {
+	select {
+	case d.hurried <- struct{}{}:
+	default:
 	}
 }
 
