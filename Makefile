@@ -38,7 +38,7 @@ test: go-version ## Run all tests against a private Postgres and Redis
 	@tools/need.sh postgres redis gcc
 	$(GO) build -o bin/withservers ./tools/withservers
 	bin/withservers $(GO) test $(TESTFLAGS) -timeout 12m $(PKGS)
-	$(GO) test -run 'Allocates' -count=1 ./cache/... ./proxy/... ./rules/...
+	$(GO) test -run 'Allocates|OracleOverHTTP' -count=1 ./cache/... ./proxy/... ./rules/... ./cmd/forebay
 
 .PHONY: check
 check: go-version ## Everything that must hold before a commit, but the tests: format, vet, lint, shipped configurations
@@ -78,8 +78,13 @@ microbench: go-version ## Run the Go benchmarks against a private Postgres and R
 	bin/withservers $(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKGS)
 
 .PHONY: soak
-soak: go-version ## Check SOAK served responses (100000000) against the model in process
-	FOREBAY_SOAK=$${SOAK:-100000000} $(GO) test -run '^TestSoak$$' -count=1 -timeout 60m -v ./cache
+soak: go-version ## Check SOAK responses (100000000) in process and SOAK_HTTP (10000000) of the real binary for stale ones
+	@tools/need.sh postgres redis
+	@mkdir -p bench/results
+	@{ FOREBAY_SOAK=$${SOAK:-100000000} $(GO) test -run '^TestSoak$$' -count=1 -timeout 60m -v ./cache && \
+		FOREBAY_SOAK_HTTP=$${SOAK_HTTP:-10000000} $(GO) test -run '^TestSoakOverHTTP$$' -count=1 -timeout 120m -v ./cmd/forebay; \
+		echo "exit code $$?"; } 2>&1 | tee bench/results/soak.log
+	@grep '^soak' bench/results/soak.log >bench/results/soak.txt; tail -n 1 bench/results/soak.log | grep -q 'exit code 0' && rm bench/results/soak.log
 
 .PHONY: image
 image: ## Build the container image

@@ -31,12 +31,13 @@ var oracleFaults = []oracleFault{
 	{"swap", (*oracle).swapNames},
 }
 
-// disturb has all faults happen, in an order that is drawn, each when so many more reads have been checked.
-func (o *oracle) disturb(ctx context.Context, every int64) {
+// disturb has all faults happen, in an order that is drawn, each when so much more has been checked.
+func (o *oracle) disturb(ctx context.Context, every effort) {
+	start := time.Now()
 	w := o.newWriter(99)
 	defer w.hangUp()
 	for n, at := range w.rng.Perm(len(oracleFaults)) {
-		for o.hits.Load()+o.misses.Load() < int64(n+1)*every {
+		for o.hits.Load()+o.misses.Load() < int64(n+1)*every.reads && time.Since(start) < time.Duration(n+1)*every.limit {
 			<-time.After(5 * time.Millisecond)
 			if ctx.Err() != nil || o.stale() > 0 {
 				return
