@@ -128,6 +128,9 @@ func (p *Proxy) explainRule(s *state, rule *rules.Rule) *Explanation {
 				e.Freshness = "ttl"
 			}
 		}
+		if f.Mode == cache.FeedOff && e.Freshness != "ttl" && e.Freshness != "none" {
+			e.Freshness, e.Reason = "own writes", f.Reason
+		}
 	}
 	return e
 }
@@ -153,6 +156,10 @@ func (p *Proxy) explainResponse(ctx context.Context, s *state, rule *rules.Rule,
 		e.Why = "nobody knows: changes are not heard of"
 	case e.TTL < 0:
 		e.Why = fmt.Sprintf("no change since, but its lifetime ended %s ago", (-time.Duration(e.TTL * float64(time.Second))).Abs().Round(time.Millisecond))
+	case p.log.Feed().Mode == cache.FeedOff && !r.TTLOnly:
+		e.Why = "every write through forebay to what it depends on is in its snapshot; other changes are not heard of"
+	case r.TTLOnly:
+		e.Why = "its lifetime has not ended"
 	default:
 		e.Why = "every change to what it depends on is in its snapshot"
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"forebay/cache"
 	"forebay/proxy"
 	"forebay/proxy/admin"
 	"forebay/proxy/health"
@@ -194,6 +195,9 @@ func (a *app) ruleReport(r *rules.Rule, bypassed bool) admin.RuleReport {
 			if !c.Exact {
 				report.Freshness = "ttl"
 			}
+		}
+		if f := a.log.Feed(); f.Mode == cache.FeedOff && report.Freshness != "ttl" {
+			report.Freshness, report.Reason = "own writes", "writes through forebay outdate it, other changes do not before its ttl ends: "+f.Reason
 		}
 	}
 	return report

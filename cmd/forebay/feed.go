@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strings"
 	"time"
 
 	"forebay/cache"
@@ -38,7 +39,7 @@ func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
 		return postgres.Server(id), known
 	}
 	a.metrics.NewGauge(`forebay_exact`, func() float64 {
-		if a.log.Lag(a.clock.Now()) <= a.maxLag() {
+		if a.log.Feed().Mode != cache.FeedOff && a.log.Lag(a.clock.Now()) <= a.maxLag() {
 			return 1
 		}
 		return 0
@@ -155,6 +156,14 @@ func (a *app) tellUncovered(told map[uint32]bool) {
 	maps.Copy(told, now)
 }
 
+// withoutAddresses keeps a connection's words, which name user and address, out of what anybody may read.
+func withoutAddresses(reason string) string {
+	if strings.Contains(reason, "connect") && strings.Contains(reason, "`") {
+		return "the database cannot be reached"
+	}
+	return reason
+}
+
 // feedPart says how changes are heard of.
 func (a *app) feedPart() health.Part {
 	part := health.Part{Name: health.ChangeFeed, Level: health.Off, Reason: "the configuration has no postgres"}
@@ -165,9 +174,12 @@ func (a *app) feedPart() health.Part {
 	part.State = status.Mode
 	switch {
 	case status.Mode == cache.FeedOff:
-		part.Reason = status.Reason
+		part.Reason = withoutAddresses(status.Reason)
+		if a.config.Postgres.Changes != changes.ModeOff {
+			part.Level = health.Degraded // more was asked for
+		}
 	case !status.Live:
-		part.Level, part.Reason = health.Down, status.Reason
+		part.Level, part.Reason = health.Down, withoutAddresses(status.Reason)
 	case status.Lag > a.maxLag():
 		part.Level = health.Degraded
 		part.Reason = fmt.Sprintf("the news is %s late; max_lag is %s", status.Lag.Round(time.Millisecond), a.maxLag())

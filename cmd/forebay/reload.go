@@ -122,6 +122,9 @@ func (r *reloader) replace(ctx context.Context) error {
 		r.app.logger.Warn("some changes need a restart and are not in place yet", "settings", strings.Join(changed, " "))
 	}
 	config.Postgres, config.Server, config.Cache = r.app.config.Postgres, r.app.config.Server, r.app.config.Cache
+	if err := r.app.statementsFit(ctx, config); err != nil {
+		return err
+	}
 	generation, err := r.app.generation(config)
 	if err != nil {
 		return err
@@ -129,6 +132,28 @@ func (r *reloader) replace(ctx context.Context) error {
 	r.app.performance.Use(config.Performance)
 	r.app.proxy.Use(context.WithoutCancel(ctx), *generation)
 	r.app.resurvey()
+	return nil
+}
+
+// statementsFit has the database prepare every statement, if it answers now. The error is a rules.Mistakes.
+func (a *app) statementsFit(ctx context.Context, config *rules.Config) error {
+	if a.database == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
+	defer cancel()
+	if err := a.database.Ping(ctx); err != nil {
+		return nil // what is wrong will be said when it answers, by each rule
+	}
+	var wrong rules.Mistakes
+	for _, m := range a.database.Prepare(ctx, config.Rules.Rules()) {
+		if !m.Warning {
+			wrong = append(wrong, m)
+		}
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
 	return nil
 }
 

@@ -55,6 +55,9 @@ func (r *runCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.statementsFit(ctx, config); err != nil {
+		return reportMistakes(err)
+	}
 	public, err := listen(config.Listen, "listen")
 	if err != nil {
 		return err

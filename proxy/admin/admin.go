@@ -76,7 +76,7 @@ type RuleReport struct {
 	Source    string   `json:"source"`         // postgres, or the upstream's name
 	Kind      string   `json:"kind,omitempty"` // the ttl class
 	TTL       string   `json:"ttl"`            // 0s: never stored
-	Freshness string   `json:"freshness"`      // exact: changes outdate it; ttl: time and purges only; none: nothing is stored
+	Freshness string   `json:"freshness"`      // exact: changes outdate it; own writes: those through forebay; ttl: time and purges only; none: nothing is stored
 	Reason    string   `json:"reason"`         // why it is judged so
 	Tables    []string `json:"tables"`         // as far as found or declared
 	Tags      []string `json:"tags"`

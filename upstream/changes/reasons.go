@@ -15,7 +15,7 @@ func (e *entry) unpublishable() *refusal {
 	case !e.owned:
 		return refuse(
 			fmt.Sprintf("table %s belongs to %s, of which forebay's role is no member, so forebay may not publish it", e.quoted, e.owner),
-			fmt.Sprintf("run GRANT %s TO %s;", e.owner, e.role),
+			fmt.Sprintf("give it to a role that forebay's is a member of: run ALTER TABLE %[1]s OWNER TO %[3]s; or, if %[2]s is no superuser, GRANT %[2]s TO %[3]s;", e.quoted, e.owner, e.role),
 		)
 	case e.usable:
 		return nil

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"forebay/rules"
 )
 
 // databaseMetrics are this package's metrics.
@@ -75,11 +77,14 @@ func label(c ErrorClass) string {
 // judged returns how many of the known rules are judged by rows, by whole tables, or by time alone.
 func (d *Database) judged(how string) float64 {
 	n := 0
-	d.known.Range(func(_, k any) bool {
+	d.known.Range(func(r, k any) bool {
 		f := k.(*knowledge).found.Load()
+		if f == nil || !r.(*rules.Rule).Stores() {
+			return true
+		}
+		exact := d.Classification(r.(*rules.Rule)).Exact
 		switch {
-		case f == nil:
-		case f.ttl && how == "ttl", !f.ttl && f.byRows() && how == "rows", !f.ttl && !f.byRows() && how == "tables":
+		case !exact && how == "ttl", exact && f.byRows() && how == "rows", exact && !f.byRows() && how == "tables":
 			n++
 		}
 		return true
