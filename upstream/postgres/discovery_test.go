@@ -48,6 +48,11 @@ create function dynamic(name text) returns bigint language plpgsql stable as $$
 declare n bigint; begin execute format('select count(*) from %I', name) into n; return n; end $$;
 
 create function inlined(want int) returns text language sql stable as 'select v from other where id = want';
+create function listed(want int) returns setof other language sql stable as 'select * from other where id = want';
+create function strictly(want int) returns setof other language sql stable strict as 'select * from other where id = want';
+create function "Quoted"(want int) returns setof other language sql stable strict as 'select * from other where id = want';
+create function hiding(want int) returns setof other language sql volatile as 'select listed(want)';
+create function nested(want int) returns setof other language sql stable as 'select l.* from plain p, listed(p.id) l where p.id = want';
 create function folded() returns text language sql immutable as 'select v from other where id = 1';
 create function adds(a int, b int) returns int language sql immutable as 'select a + b';
 create function pure_adds(a int, b int) returns int language plpgsql immutable as 'begin return a + b; end';
@@ -75,6 +80,14 @@ var discoveries = map[string]struct {
 	"inherited":    {query: "select * from parent", tables: "child parent"},
 	"now":          {query: "select now() - interval '1 day' < now() as b, v from plain", tables: "plain", reason: "exact; its TTL bounds what time alone changes (it calls now())", timed: true},
 	"inlined":      {query: "select inlined(1) as v from plain limit 1", tables: "other plain", every: true},
+	"in its place": {query: "select v from listed(1)", tables: "other"},
+	"both inlined": {query: "select v from nested(1)", tables: "other plain"},
+	"not read":     {query: "select v from plain where false union all select v from listed(1) where false", tables: "other plain"},
+	"called":       {query: "select v from strictly(1)", tables: "other", every: true},
+	"not called":   {query: "select v from plain left join lateral strictly(plain.id) s using (v) where plain.id = -1", tables: "plain", every: true},
+	"called rows":  {query: "select (listed(1)).v as v", tables: "other", every: true},
+	"called twice": {query: "select v, (select count(*) from hiding(1)) as n from listed(1)", tables: "other", every: true},
+	"quoted":       {query: "select v from \"Quoted\"(1)", tables: "other", every: true},
 	"simple":       {query: "select adds(id, 1) as v from plain", tables: "plain"},
 	"caught":       {query: "select caught(1) as v", tables: "plain", every: true},
 	"caught none":  {query: "select caught(99) as v", tables: "plain", every: true},

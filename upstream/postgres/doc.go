@@ -21,7 +21,8 @@
 // Found, not guessed: the relations that the transaction locked and, for functions that may have let go
 // of their locks, those that it scanned (discovery.go). A statement of SQL alone locks everything in
 // every branch, so it is looked at once per catalogue state and every ten seconds. One that reaches a
-// function is looked at on every fill (reach.go tells which). What cannot be found is declared by the
+// function is looked at on every fill (reach.go tells which), unless plans show that the function's text has
+// taken its place. What cannot be found is declared by the
 // rule or leaves the rule on its TTL, with the reason.
 //
 // Of a table that every mention of limits to column = @parameter, the rows with that value alone matter

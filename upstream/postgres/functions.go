@@ -16,6 +16,7 @@ type function struct {
 	support    string // of an aggregate: the names of the functions it is made of
 	hidden     bool   // behind a cast, a type or a domain, where nothing gives it away
 	operators  []string
+	inlines    bool // where it stands for rows the planner may put its text in its place
 }
 
 // functions are all of them. Immutable; safe for concurrent use.
@@ -37,7 +38,8 @@ const functionsQuery = `select p.proname, l.lanname, l.lanpltrusted, p.provolati
     or exists (select from pg_catalog.pg_depend d join pg_catalog.pg_constraint c on c.oid = d.objid and c.contypid <> 0
       where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
         and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.refobjid = p.oid),
-  coalesce((select pg_catalog.string_agg(distinct o.oprname, ' ') from pg_catalog.pg_operator o where o.oprcode = p.oid), '')
+  coalesce((select pg_catalog.string_agg(distinct o.oprname, ' ') from pg_catalog.pg_operator o where o.oprcode = p.oid), ''),
+  p.proretset and p.prokind = 'f' and p.provolatile = 's' and l.lanname = 'sql' and not p.proisstrict and not p.prosecdef and p.proconfig is null
 from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
 where p.oid >= 16384 and not exists (
   select from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid = d.refobjid
@@ -65,7 +67,7 @@ func (s *session) functions(ctx context.Context) (*functions, error) {
 		f := &function{
 			name: strings.ToLower(string(row[0])), language: string(row[1]), trusted: string(row[2]) == "t",
 			volatility: row[3][0], source: string(row[4]), support: string(row[5]), hidden: string(row[6]) == "t",
-			operators: strings.Fields(string(row[7])),
+			operators: strings.Fields(string(row[7])), inlines: string(row[8]) == "t",
 		}
 		all.add(f)
 	}

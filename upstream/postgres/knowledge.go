@@ -105,6 +105,11 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	}
 	v := all.judge(texts, k.rule.Pure, len(f.declared) > 0)
 	f.every, f.reason, f.ttl, f.timed = v.every, v.ttl, v.ttl != "", v.timed
+	if !f.ttl && !f.every {
+		if f.every, err = s.tellRows(ctx, k, f, v.inlined); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case f.ttl:
 	case seen.catalogue:
@@ -114,22 +119,23 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	default:
 		f.reason = unheard(seen.relations)
 	}
-	if f.ttl || f.every {
-		return f, nil
-	}
-	return f, s.tellRows(ctx, k, f)
+	return f, nil
 }
 
 // tellRows finds out of which tables a rule of SQL alone reads certain rows only. A statement that cannot
-// be looked at so depends on whole tables.
-func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding) error {
+// be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
+// put its text in the place of, is called all the same: then it is not SQL alone.
+func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
 	e, err := s.examine(ctx, k)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
-		return nil
+		return len(functions) > 0, nil
+	}
+	if err != nil || slices.ContainsFunc(functions, func(name string) bool { return e.words[name] }) {
+		return true, err
 	}
 	f.rows, f.whole = e.rows, e.whole
-	return err
+	return false, nil
 }
 
 // unheard returns the changes that pass unnoticed, if any.

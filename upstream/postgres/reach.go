@@ -32,6 +32,9 @@ type verdict struct {
 	every bool   // what is read may differ from run to run: look each time
 	ttl   string // why changes cannot be followed; "" if they can
 	timed string // how the answer depends on the time of day, for people; "" if it does not
+
+	// inlined are functions that do not matter if no plan calls them: then they are SQL like the rest.
+	inlined []string
 }
 
 // reaching walks from texts to the functions they name, and on through these functions' own texts.
@@ -41,18 +44,20 @@ type reaching struct {
 	declared bool // the rule names its tables itself
 	seen     map[*function]bool
 	read     []string // the texts, without what stands in their strings where that is never run
+	plans    bool     // what the text calls shows in a plan: it is the rule's, or of a function that is inlined
 	verdict  verdict
 }
 
 // judge tells what follows from the texts of a rule: its statements, and the views and policies in them.
 func (all *functions) judge(texts []string, pure, declared bool) verdict {
-	r := &reaching{all: all, pure: pure, declared: declared, seen: make(map[*function]bool)}
+	r := &reaching{all: all, pure: pure, declared: declared, plans: true, seen: make(map[*function]bool)}
 	for _, text := range texts {
 		r.text(text)
 		r.tell(text, false)
 		r.read = append(r.read, withoutStrings(text))
 	}
 	ttl, timed := r.verdict.ttl, r.verdict.timed
+	r.plans = false
 	for _, f := range all.hidden {
 		r.function(f, true)
 	}
@@ -119,7 +124,7 @@ func (r *reaching) builtins(w words) {
 
 // function judges one that was named, and follows what it names. A name without a call may be a column.
 func (r *reaching) function(f *function, called bool) {
-	if r.seen[f] && !called {
+	if r.seen[f] && !called && (r.plans || !f.inlines) {
 		return
 	}
 	again := r.seen[f]
@@ -132,13 +137,18 @@ func (r *reaching) function(f *function, called bool) {
 		r.verdict.every = true
 	case f.compiled():
 		r.verdict.every = r.verdict.every || f.volatility == 's'
+	case f.inlines && r.plans && !f.plain():
+		r.verdict.inlined = append(r.verdict.inlined, f.name)
 	case !f.plain() && !(f.volatility == 'i' && r.pure):
 		r.verdict.every = true
 	}
 	if !again {
+		plans := r.plans
+		r.plans = plans && f.inlines && !f.plain()
 		r.tell(f.source, true)
 		r.text(f.source)
 		r.text(f.support)
+		r.plans = plans
 		r.read = append(r.read, f.source)
 	}
 }

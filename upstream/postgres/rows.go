@@ -145,6 +145,7 @@ type examination struct {
 	rows map[uint32][]rowCondition
 	// whole says why a table is depended on as a whole, for those that appear in a plan.
 	whole map[uint32]string
+	words words // of the plans: what is called there
 }
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
@@ -169,7 +170,7 @@ type mention struct {
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
 // apart: the error says why.
 func (s *session) examine(ctx context.Context, k *knowledge) (examination, error) {
-	e := examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string)}
+	e := examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
 		found, err := s.plan(ctx, st, i, &e)
@@ -223,6 +224,9 @@ func (s *session) plan(ctx context.Context, st *statement, nth int, e *examinati
 	types, err := parseOids(string(results[5].Rows[0][0]))
 	if err != nil {
 		return nil, err
+	}
+	for word, called := range wordsOf(strings.ReplaceAll(string(results[3].Rows[0][0]), `\"`, `"`)) {
+		e.words[word] = e.words[word] || called
 	}
 	e.oids = append(e.oids, locked...)
 	mentions := make([]mention, len(scans))
