@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"forebay/cache"
 	"forebay/rules"
@@ -34,6 +35,7 @@ type following struct {
 	feed      Feed
 	uncovered func(oid uint32) string
 	server    func() (Server, bool)
+	surveys   atomic.Int32       // under way: they ask once, for all their rules, when they have ended
 	wanted    map[uint32][]int16 // guarded by the database's mu
 }
 
@@ -43,6 +45,9 @@ type following struct {
 func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 	surveyed := make(map[*rules.Rule]bool)
 	var failures []error
+	d.following.surveys.Add(1)
+	defer d.follow()
+	defer d.following.surveys.Add(-1)
 	d.vantages.keepOnly(rs)
 	for _, r := range rs {
 		if r.Primary && r.Stores() {
@@ -94,7 +99,7 @@ func (s *session) survey(ctx context.Context, k *knowledge) error {
 
 // follow asks the feed for what all rules together depend on, if that is something else than before.
 func (d *Database) follow() {
-	if d.following.feed == nil {
+	if d.following.feed == nil || d.following.surveys.Load() > 0 {
 		return
 	}
 	wanted := make(map[uint32][]int16)
