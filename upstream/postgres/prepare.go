@@ -157,7 +157,10 @@ func (c *checking) place(st *rules.Statement, nth int) rules.Position {
 	line := before[strings.LastIndexByte(before, '\n')+1:]
 	at.Column = len(c.named(st, line)) + 1
 	if st.File == c.rule.Position.File {
-		at.Column = 0 // written inside YAML, whose indentation is not known here
+		at.Column = 1 // written inside YAML, whose indentation is not known here
+		if at.Line == c.rule.Position.Line {
+			at.Column = c.rule.Position.Column
+		}
 	}
 	return at
 }
