@@ -88,7 +88,7 @@ func (s *Store) admitExact(key []byte, v *value, now cache.Instant) *cache.Store
 		return nil
 	}
 	r := v.response
-	r.Standing = s.log.Stand(key, asked, v.snapshot, v.dependencies)
+	r.Standing = s.log.Stand(key, asked, v.snapshot, append(v.dependencies, writtenBy(v.instance)))
 	if purged == cache.Softened {
 		r.Standing.Soften()
 	}

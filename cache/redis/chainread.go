@@ -5,7 +5,6 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-
 )
 
 const (

@@ -137,14 +137,12 @@ func (o *owner) begin(ctx context.Context) {
 	chain, first := newNonce(), streamID{from, 1}
 	reply, err := o.claim.run(ctx, o.chainClient, o.exact.key, leaseFor.Milliseconds(), incarnationText(o.before), incarnationText(chain),
 		first.String(), chainHead(chainBegin)).Int()
+	o.before = chain // whatever the answer: it may be there, or come
 	if err != nil || reply != 1 {
-		if err != nil {
-			o.before = chain
-		}
 		o.exact.tap.release()
 		return
 	}
-	o.chain, o.before, o.last, o.acks = chain, chain, first, nil
+	o.chain, o.last, o.acks = chain, first, nil
 	o.coverage, o.since = coverage, coverageEvery
 	o.ack()
 	o.metrics.chainBegins.Inc()

@@ -236,7 +236,8 @@ func (f *follower) apply(e *entry, at cache.SharedPosition) {
 	case entryChange:
 		f.log.Commit(cache.Change{Dependencies: e.purge.Dependencies})
 		f.metrics.changesHeard.Inc()
-	case entryDoubt: // each process doubts what it stored by itself
+	case entryDoubt:
+		f.log.Purge(cache.Purge{Dependencies: e.doubted(), KeyPrefixes: e.purge.KeyPrefixes, At: at})
 	}
 }
 

@@ -93,10 +93,7 @@ func (h *history) add(at cache.SharedPosition, e *entry) {
 	case e.purge.Soft:
 		known = h.softened
 	}
-	for _, d := range e.purge.Dependencies {
-		if e.kind == entryDoubt && d == cache.Everything {
-			d = writtenBy(e.instance)
-		}
+	for _, d := range e.doubted() {
 		known[cache.Dependency(strings.Clone(string(d)))] = at
 	}
 	for _, prefix := range e.purge.KeyPrefixes {
@@ -184,28 +181,32 @@ func verdictOf(soft bool) cache.Verdict {
 	return cache.Outdated
 }
 
-// writtenBy stands for all that an instance wrote: what it doubts everything of is its own.
+// writtenBy stands for all that an instance wrote. Whatever another took from it depends on that.
 func writtenBy(instance uint64) cache.Dependency {
 	return cache.Dependency("instance:" + incarnationText(instance))
 }
 
+// doubted returns what the entry names. An instance that doubts everything doubts what it wrote itself.
+func (e *entry) doubted() []cache.Dependency {
+	list := e.purge.Dependencies
+	if i := slices.Index(list, cache.Everything); i >= 0 && e.kind == entryDoubt {
+		list = slices.Clone(list)
+		list[i] = writtenBy(e.instance)
+	}
+	return list
+}
+
 // concerns reports whether the purge, or doubt, is about the value.
 func (o *outgoing) concerns(v *value) bool {
-	p := &o.purge
-	if o.kind == entryDoubt {
-		if v.response.TTLOnly {
-			return false
-		}
-		if slices.Contains(p.Dependencies, cache.Everything) {
-			return v.instance == o.instance
-		}
+	if o.kind == entryDoubt && v.response.TTLOnly {
+		return false
 	}
-	for _, d := range p.Dependencies {
-		if d == cache.Everything || slices.Contains(v.dependencies, d) {
+	for _, d := range o.doubted() {
+		if d == cache.Everything || d == writtenBy(v.instance) || slices.Contains(v.dependencies, d) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.KeyPrefixes, func(prefix []byte) bool { return strings.HasPrefix(v.key, string(prefix)) })
+	return slices.ContainsFunc(o.purge.KeyPrefixes, func(prefix []byte) bool { return strings.HasPrefix(v.key, string(prefix)) })
 }
 
 // await adds a purge of ours that the log does not have yet.

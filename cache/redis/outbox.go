@@ -35,7 +35,7 @@ type outgoing struct {
 type outbox struct {
 	history  *history
 	instance uint64
-	wake    chan struct{}
+	wake     chan struct{}
 
 	mu      sync.Mutex // guards all below
 	number  uint64
@@ -64,13 +64,13 @@ func (b *outbox) purge(p cache.Purge) *outgoing {
 // outdate takes in that the values of exact rules that depend on one of these are doubted; by everything, those
 // that this instance wrote. It is told and held
 // against them as a purge is. Called under the log's lock.
-func (b *outbox) outdate(dependencies []cache.Dependency) {
+func (b *outbox) outdate(p cache.Purge) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiting) >= maxOutgoing {
 		b.collapse()
 	}
-	b.add(entryDoubt, cache.Purge{Dependencies: dependencies}).tell(nil) // nobody waits for it
+	b.add(entryDoubt, p).tell(nil) // nobody waits for it
 	b.nudge()
 }
 

@@ -106,6 +106,9 @@ func (s *Store) entryBody(e *entry) []byte {
 	if len(body) > maxEntrySize {
 		all := entry{kind: e.kind, instance: e.instance, number: e.number}
 		all.purge = cache.Purge{Dependencies: []cache.Dependency{cache.Everything}, Soft: e.purge.Soft}
+		if e.kind == entryDoubt {
+			all.kind = entryPurge // a doubt of everything is of what this instance wrote
+		}
 		body = all.appendBody(nil)
 	}
 	return body

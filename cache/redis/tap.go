@@ -131,8 +131,8 @@ func (t *tap) Fed(f *cache.Feed) {
 // the catalogue, others may not have noticed yet, and what it stored under a mistake is in Redis. What was read
 // from the shared log is known to everybody, and says so.
 func (t *tap) Purged(p *cache.Purge) {
-	if p.At == 0 && !p.Soft && len(p.Dependencies) > 0 {
-		t.outbox.outdate(p.Dependencies)
+	if p.At == 0 && !p.Soft {
+		t.outbox.outdate(*p)
 	}
 }
 
