@@ -53,7 +53,10 @@ func (p *Proxy) audit(x *exchange, r *cache.StoredResponse) {
 
 // timed reports whether the rule's answers change with the time alone, so that two of them cannot be compared.
 func (p *Proxy) timed(rule *rules.Rule) bool {
-	return rule.Query != nil && rule.Query.Template.Names("generated_at")
+	if rule.Query == nil {
+		return false
+	}
+	return rule.Query.Template.Names("generated_at") || p.state.Load().Database.Classification(rule).Timed
 }
 
 // compare runs the rule again, waits until everything that its snapshot saw is in the log, and compares only
