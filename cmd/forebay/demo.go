@@ -165,6 +165,7 @@ func (d *demoCmd) explain(ctx context.Context, a *app, public, operator net.List
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	a.awaitFollowed(ctx)
 	status, body, _, err := a.proxy.Do(ctx, "GET", "/api/v1/optimized/clients/search/advanced?limit=1&offset=7", "")
 	if err != nil {
 		return err
@@ -195,7 +196,11 @@ curl -i %[5]s
 curl -i %[5]s
 curl -s -o /dev/null -X PUT -H 'Content-Type: application/json' -d '{"notes":"written just now"}' %[5]s; curl -i %[5]s
 
+Change it behind forebay's back, and look again: fresh, while other clients are still hits.
+
+psql '%[3]s' -c "update clients set notes = 'by psql' where id = '%[6]s'"; curl -i %[5]s
+
 Ctrl-C ends it all.
-`, base, operator.Addr(), env["DATABASE_URL"], env["FOREBAY_ADMIN_TOKEN"], client)
+`, base, operator.Addr(), env["DATABASE_URL"], env["FOREBAY_ADMIN_TOKEN"], client, found.Data.Clients[0].ID)
 	return nil
 }

@@ -78,6 +78,22 @@ func (a *app) survey(ctx context.Context) {
 	}
 }
 
+// followTime is how long the demo waits for the change stream before it says how to try it.
+const followTime = 10 * time.Second
+
+// awaitFollowed waits until changes are followed, as long as that may take when nothing is wrong.
+func (a *app) awaitFollowed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, followTime)
+	defer cancel()
+	for a.log.Lag(a.clock.Now()) > a.maxLag() || !a.database.Followed() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lagWatch):
+		}
+	}
+}
+
 // resurvey has the rules surveyed anew, soon.
 func (a *app) resurvey() {
 	select {
