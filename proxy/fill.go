@@ -160,6 +160,9 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 // store puts the response into memory, and returns what puts it into the shared tier.
 func (p *Proxy) store(c *call, landed landing) (landing, func()) {
 	ctx := context.Background()
+	if kept := p.memory.Lookup(c.key); kept != nil && sawMore(kept, landed.response) {
+		return landed, nil
+	}
 	landed.stored = p.memory.Set(ctx, c.key, landed.response) == nil
 	if p.shared == nil {
 		return landed, nil
@@ -169,6 +172,17 @@ func (p *Proxy) store(c *call, landed landing) (landing, func()) {
 		defer cancel()
 		_ = p.shared.Set(ctx, c.key, landed.response) // the tier counts its errors; nobody waits for it
 	}
+}
+
+// sawMore reports whether what is stored saw more than what a fetch beside it brought home later, so that nobody
+// who has read the newer one is given the older one, although neither is known to be outdated yet.
+func sawMore(kept, brought *cache.StoredResponse) bool {
+	if kept.Kind != cache.Ordinary || kept.TTLOnly || brought.TTLOnly || kept.Standing.Epoch() != brought.Standing.Epoch() ||
+		kept.Standing.Check() != cache.Current {
+		return false
+	}
+	older, newer := brought.Standing.Snapshot(), kept.Standing.Snapshot()
+	return newer.SeesAllOf(older) && !older.SeesAllOf(newer)
 }
 
 // stand ties the response to what it depends on.
