@@ -13,6 +13,7 @@
 //
 //	<prefix>r1:<base64url of the first 16 bytes of SHA-256(cache key)>   a value, with PEXPIRE
 //	<prefix>log                                                          the shared log, a stream
+//	<prefix>chain                                                        the chain of changes, a stream; with Config.ShareExact
 //
 // The cache key itself is in the value and compared, so a collision is a miss. "r1" goes with the version of
 // the value: versions that cannot read each other do not overwrite each other. Keep maxmemory-policy at
@@ -32,8 +33,8 @@
 //	  6   2  status, unsigned
 //	  8   8  XXH3 of all from byte 16 on, seeded with bytes 0 to 7, unsigned
 //	 16   4  flags, from the lowest bit: TTL only, softened, and of Cache-Control: present, no-store, no-cache,
-//	         private, public, must-revalidate, proxy-revalidate, must-understand, immutable; then: worth compressing;
-//	         the rest are zero
+//	         private, public, must-revalidate, proxy-revalidate, must-understand, immutable; then: worth compressing,
+//	         chained; the rest are zero
 //	 20   4  length of the whole value, unsigned
 //	 24   8  when it was written, in microseconds on the server's clock, and never later than it was
 //	 32   8  the response's age then
@@ -57,7 +58,8 @@
 //	176   8  WAL position that a standby had replayed, unsigned; 0: the snapshot is of the primary
 //	184      bytes: cache key, epoch, rule, content type, ETag, body; then, each an unsigned 32-bit count and its
 //	         elements: xids in progress (8, unsigned), dependencies (bytes), fields (bytes name, bytes value),
-//	         encodings (bytes coding, bytes ETag, bytes body), Vary (bytes)
+//	         encodings (bytes coding, bytes ETag, bytes body), Vary (bytes); of a chained one
+//	         then the chain (8, unsigned) and the WAL position (8, unsigned) up to which it was found current
 //
 // What does not fit this to the last byte is a miss and counted as garbage, never an error.
 //
@@ -67,7 +69,7 @@
 // entry before it; b, the body:
 //
 //	0   1  version, 1
-//	1   1  kind: 0 the incarnation begins, 1 purge, 2 change
+//	1   1  kind: 0 the incarnation begins, 1 purge, 2 change, 3 doubt: a purge, of the values of exact rules alone
 //	2   1  1: soft
 //	3   1  zero
 //	4   8  the process that wrote it, unsigned
@@ -82,10 +84,49 @@
 // instance that knew of it has looked: within half a second of reaching the server. (An instance that starts
 // on a server which lost the purge, before any other has reached it, cannot know.)
 //
+// # The chain of changes
+//
+// Written only with Config.ShareExact, by one instance at a time that has a live feed from the write-ahead log:
+// the owner. The id of an entry is a WAL position, as the milliseconds, and a count from 1 on among the entries
+// of that position: every commit that ends at the position or before it is in the chain. Each entry has four
+// fields: c, the chain in 16 hexadecimal digits, a random number for each time that an instance begins to own;
+// p, the id of the entry before it, 0-0 for the first; t, the server's time in milliseconds, 0 when the chain
+// ends; b, the body. Integers are little-endian and unsigned but for columns:
+//
+//	0   1  version, 1
+//	1   1  kind
+//	2   2  zero
+//	4      by kind:
+//	       0 begin      nothing: nothing is known of before
+//	       1 change     8 xid; a 32-bit count of dependencies (bytes)
+//	       2 position   8 and 8, an id: an entry that the owner knew to be written before it asked for the position
+//	       3 coverage   bytes: the server; a 32-bit count of relations: 4 oid, 8 the WAL position since which its
+//	                    changes are here (0: not known), a 32-bit count of columns (2, signed) that tell rows apart
+//	       4 end        nothing: the owner writes no more
+//
+// Coverage is said whole, when it changes and every 1024 entries; some 65536 entries are kept. One Lua script
+// appends, and only behind the entry that the owner wrote last. An append that is refused, fails or may have
+// failed ends the chain: the next one has another number and takes the place of all that is there. Whose entry
+// is older than three seconds may be replaced by another instance; that two take each other for gone costs
+// refills, for neither can append to the other's chain.
+//
+// A reader forgets the chain, and believes nothing that was stored under it, when an entry does not name the one
+// read before it, cannot be read, or ends the chain; when the head is another chain's, is not there, or is behind
+// what was read (then this chain is never believed again). Nobody's clock is believed: that the chain is the
+// newest is known as of a look at its head, once a position has come that names an entry which the look did not
+// see yet (chain.confirm), in this process's present epoch; and for Config.MaxLag from there on.
+//
+// What an instance doubts, as after DDL that it noticed, goes through the shared log and is held against exact
+// values of all; a doubt of everything, against what that instance wrote. So DDL reaches an instance that began
+// after it within the second of another's poll and the way of the shared log.
+//
 // # Who may use a value
 //
 // The process that wrote it, in the epoch in which it did, gets it back standing in its own change log, as
-// it was. Any other gets only what changes do not concern (TTL only), if the shared log is known from where
+// it was. Another gets one of an exact rule if it is chained, the chain is held without a gap from its position
+// on and covers its dependencies, no change there is unseen by its snapshot, the shared log holds no purge or
+// doubt of it, and the instance's own feed is live, of the same server, and brings all changes from where the
+// chain ends on (Store.admitExact). Any other gets only what changes do not concern (TTL only), if the shared log is known from where
 // the writer had read it up to no more than three seconds ago, and holds no purge of it. Ages go on by the
 // server's clock, in which every doubt makes a response older.
 //
