@@ -23,6 +23,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
+	"forebay/bench/gauge"
 	"forebay/cache"
 	"forebay/cache/memory"
 	"forebay/cache/redis"
@@ -226,19 +227,13 @@ func (s *server) measure(b *testing.B, requests, connections int) (cpu, rate flo
 	return (s.cpu(b) - before).Seconds() / float64(requests), float64(requests) / took
 }
 
-// cpu reads the process's user and system time; a tick of /proc is 10 ms.
+// cpu reads the process's user and system time.
 func (s *server) cpu(b *testing.B) time.Duration {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(s.pid) + "/stat")
+	spent, err := gauge.ProcessesOf(s.pid).CPU()
 	if err != nil {
-		b.Skipf("no /proc on this system: %v", err)
+		b.Skip(err)
 	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	if err1 != nil || err2 != nil {
-		b.Fatal(err1, err2)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return spent
 }
 
 // ask sends n requests over one connection, the first for key number from.

@@ -1,17 +1,12 @@
 package changes
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"net/url"
-	"os"
+	"errors"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
+	"forebay/bench/private"
 	"forebay/rules"
 )
 
@@ -19,55 +14,15 @@ import (
 // clients and ignores them.
 func newPooler(t *testing.T, database, ignored string) string {
 	t.Helper()
-	path, err := exec.LookPath("pgbouncer")
-	if err != nil {
+	pooler, pooled, err := private.StartPooler(t.Context(), database, "ignore_startup_parameters = "+ignored)
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("pgbouncer is not installed")
 	}
-	u, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().(*net.TCPAddr)
-	_ = listener.Close()
-	dir := t.TempDir()
-	ini, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users.txt")
-	text := fmt.Sprintf("[databases]\n* = host=%s port=%s user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = any\nauth_file = %s\npool_mode = transaction\nignore_startup_parameters = %s\n",
-		u.Hostname(), u.Port(), address.Port, users, ignored)
-	for file, text := range map[string]string{ini: text, users: ""} {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	args := []string{ini}
-	if os.Getuid() == 0 { // which it refuses to run as
-		args = append([]string{"-u", "nobody"}, args...)
-		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGINT)
-		_ = cmd.Wait()
-	})
-	u.Host, u.User = address.String(), url.User("postgres")
-	newTap(t, Config{Mode: ModeOff}).eventually("the pooler listens", func() bool {
-		conn, err := net.Dial("tcp", u.Host)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	return u.String()
+	t.Cleanup(pooler.Stop)
+	return pooled
 }
 
 func TestAPoolerIsNamedAndNotTrusted(t *testing.T) {

@@ -1,18 +1,14 @@
 package postgres_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
+	"forebay/bench/private"
 	"forebay/cache"
 	"forebay/upstream/postgres"
 )
@@ -73,64 +69,13 @@ func (s *site) useAsBefore(t testing.TB, id int) {
 // newPooler starts a PgBouncer with two server connections per database, until the test ends.
 func newPooler(t testing.TB, database string) string {
 	t.Helper()
-	path, err := exec.LookPath("pgbouncer")
-	if err != nil {
+	pooler, pooled, err := private.StartPooler(t.Context(), database, "default_pool_size = 2", "ignore_startup_parameters = extra_float_digits")
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("pgbouncer is not installed")
 	}
-	u, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().(*net.TCPAddr)
-	_ = listener.Close()
-	dir := t.TempDir()
-	ini, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users.txt")
-	text := fmt.Sprintf(`[databases]
-* = host=%s port=%s user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-auth_file = %s
-pool_mode = transaction
-default_pool_size = 2
-ignore_startup_parameters = extra_float_digits
-`, u.Hostname(), u.Port(), address.Port, users)
-	for file, text := range map[string]string{ini: text, users: ""} {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	args := []string{ini}
-	if os.Getuid() == 0 { // which it refuses to run as
-		args = append([]string{"-u", "nobody"}, args...)
-		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGINT)
-		_ = cmd.Wait()
-	})
-	u.Host = address.String()
-	eventually(t, "the pooler listens", func() bool {
-		conn, err := net.Dial("tcp", u.Host)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	u.User = url.User("postgres") // with auth_type any the name is passed on
-	return u.String()
+	t.Cleanup(pooler.Stop)
+	return pooled
 }
