@@ -201,7 +201,7 @@ func (b *runner) scenarios(ctx context.Context, s *stage.Stage, population *clie
 	defer f.Stop()
 	sides := []*scenario.Side{
 		{Name: "before", Address: s.Legacy.Address(), Pool: s.LegacyPool()},
-		{Name: "after", Address: f.Address(), Pool: f.Pool(), Purge: f.Purge},
+		{Name: "after", Address: f.Address(), Pool: f.Pool(), Purge: f.Purge, Refills: f.Refills},
 	}
 	for i, database := range []string{stage.Before, stage.After} {
 		statements, err := gauge.NewStatements(ctx, s.URL(stage.Admin), database)

@@ -138,6 +138,10 @@ func (s *Settings) goals(a *act, plays []*Play) []report.Figure {
 		all = append(all, less(a.id+".w1.less", a.id+", 1 % writes: p99 less than before", before, after, 95)...)
 	case "sustained":
 		all = append(all, report.High("sustained.w1.hits", "single clients, Zipf 1.1, 1 % writes, after one pass: hit rate", r.HitRate(), "%").Want(95, ours))
+		if p := find("after", "closed", 1); p != nil && p.Refills != nil && p.Refills.Outdated > 0 {
+			all = append(all, report.Low("sustained.w1.needless", "single clients, 1 % writes, as fast as it answers: refills that brought what was stored already",
+				100*p.Refills.Needless/p.Refills.Outdated, "%").Want(1, ours).With("%.0f of %.0f outdated", p.Refills.Needless, p.Refills.Outdated))
+		}
 	case "mixed":
 		all = append(all, report.High("mixed.w1.hits", "frontend's mix, 1 % writes: hit rate", r.HitRate(), "%").Under(70, criterion))
 		all = append(all, saved(find("before", "same", 1), find("after", "same", 1))...)

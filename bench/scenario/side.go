@@ -9,6 +9,7 @@ import (
 	"forebay/bench/clients"
 	"forebay/bench/gauge"
 	"forebay/bench/load"
+	"forebay/bench/stage"
 )
 
 // Side is one of the services that are compared.
@@ -18,6 +19,8 @@ type Side struct {
 	Pool    gauge.PoolFunc // nil: it does not tell
 	// Spent reads what its database spent so far; nil: it cannot be asked.
 	Spent func(context.Context) (gauge.Spent, error)
+	// Refills reads how often it read anew so far; nil: it does not tell.
+	Refills func() (stage.Refills, error)
 	// Purge drops what is stored; nil: nothing is, or it may not be dropped.
 	Purge func() error
 }
@@ -31,6 +34,7 @@ type Play struct {
 	Measured *load.Measured `json:"measured"`
 	Spent    *gauge.Spent   `json:"database,omitempty"` // nil: it cannot be asked
 	Pool     gauge.PoolUse  `json:"pool_percent"`
+	Refills  *stage.Refills `json:"refills,omitempty"` // nil: it does not tell
 }
 
 // Reads is the result of everything that is not a write: a mix of classes is one.
@@ -72,6 +76,13 @@ func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Dur
 			return nil, err
 		}
 	}
+	var refills stage.Refills
+	if side.Refills != nil {
+		var err error
+		if refills, err = side.Refills(); err != nil {
+			return nil, err
+		}
+	}
 	pool := gauge.WatchPool(side.Pool)
 	p.Measured = load.Run(ctx, load.Config{Address: side.Address, Window: window, Timeout: s.Timeout, Seed: s.Seed, Slices: max(int(window/slice), 4)}, streams...)
 	p.Pool = pool()
@@ -85,6 +96,13 @@ func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Dur
 		}
 		spent := after.Less(before)
 		p.Spent = &spent
+	}
+	if side.Refills != nil {
+		after, err := side.Refills()
+		if err != nil {
+			return nil, err
+		}
+		p.Refills = after.Less(refills)
 	}
 	return &p, nil
 }

@@ -92,6 +92,27 @@ func (f *Forebay) Metric(name, labels string) (float64, error) {
 	return sum, nil
 }
 
+// Refills are how often a change caused something to be read anew.
+type Refills struct {
+	Outdated float64 `json:"outdated"` // found so when they were asked for
+	Needless float64 `json:"needless"` // of them, those that brought what was stored already
+}
+
+// Less returns what came since.
+func (r Refills) Less(before Refills) *Refills {
+	return &Refills{Outdated: r.Outdated - before.Outdated, Needless: r.Needless - before.Needless}
+}
+
+// Refills reads how often a change caused something to be read anew so far.
+func (f *Forebay) Refills() (Refills, error) {
+	outdated, err := f.Metric("forebay_outdated_total", "")
+	if err != nil {
+		return Refills{}, err
+	}
+	needless, err := f.Metric("forebay_refills_needless_total", "")
+	return Refills{Outdated: outdated, Needless: needless}, err
+}
+
 // Variant is how a forebay of the clients API differs from the shipped configuration.
 type Variant struct {
 	// Changes follows the changes that others make, where this version can.

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -152,5 +153,27 @@ func TestReadConnectionsAreReadOnly(t *testing.T) {
 				t.Errorf("breaker is %s", got)
 			}
 		})
+	}
+}
+
+// A fill that is sent after a change came in sees it, and says so: it never takes over a snapshot from before.
+func TestAFillBehindAChangeTakesASnapshotOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, clientsSchema, clientsRoutes)
+	conn := connect(t, s.url)
+	for range 3 { // until what the rule depends on is known
+		s.fill(t, "GET /clients/1")
+	}
+	for i := range 50 {
+		s.fill(t, "GET /clients/1") // whose snapshot others may share
+		var xid uint64
+		if err := conn.QueryRow(t.Context(), "update clients set name = $1 where id = 1 returning pg_current_xact_id()::text::bigint", fmt.Sprint("Eve ", i)).Scan(&xid); err != nil {
+			t.Fatal(err)
+		}
+		s.log.Commit(cache.Change{Xid: xid, Dependencies: s.fill(t, "GET /clients/2").Dependencies})
+		fresh := s.fill(t, "GET /clients/1")
+		if got := s.stand(fresh).Check(); got != cache.Current {
+			t.Fatalf("round %d: a response with the snapshot %s, read after %d came in, is %s", i, fresh.Snapshot, xid, got)
+		}
 	}
 }
