@@ -40,6 +40,7 @@ func (s *session) receive(ctx context.Context) error {
 		var message pgproto3.BackendMessage
 		if err == nil {
 			message, err = s.wal.Frontend().Receive()
+			s.asks.heard()
 		}
 		if err == nil {
 			err = s.take(c, message)
@@ -136,6 +137,14 @@ func (s *session) pass(position uint64) {
 		s.feed.face.tell(func(state *cache.Feed) { state.Live, state.Reason = true, "" })
 		s.feed.logger.Info("the stream of changes is live", "slot", s.feed.Status().Slot)
 	}
+}
+
+// nudge asks the server where it is, unless it is silent since it was asked last.
+func (s *session) nudge() error {
+	if !s.asks.due(s.feed.clock.Now()) {
+		return nil
+	}
+	return s.sendStatus(true)
 }
 
 // sendStatus tells the server how far the stream is, and may ask it to answer.

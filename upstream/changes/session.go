@@ -37,6 +37,7 @@ type session struct {
 	follower *follower
 	applying applying
 	beats    *beats
+	asks     asks
 	near     atomic.Uint64 // the greatest xid of the newest heartbeat's snapshot, to widen by
 
 	sending sync.Mutex // held while something is written to wal
@@ -219,7 +220,7 @@ func (s *session) begin(ctx context.Context, from start) error {
 // follow runs until something breaks.
 func (s *session) follow(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	heart := &heart{feed: s.feed, conn: s.pulse, beats: s.beats, sent: s.sent, nudge: func() error { return s.sendStatus(true) }}
+	heart := &heart{feed: s.feed, conn: s.pulse, beats: s.beats, sent: s.sent, nudge: s.nudge}
 	group.Go(func() error { return s.receive(ctx) })
 	group.Go(func() error { return heart.run(ctx) })
 	group.Go(func() error { return s.follower.run(ctx) })

@@ -4,6 +4,9 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"forebay/cache"
 )
 
 func TestXidsAreWidenedToTheNearest(t *testing.T) {
@@ -70,4 +73,32 @@ func TestMessagesOfTheEventTriggersAreRead(t *testing.T) {
 	f("nonsense", 0, false)
 	f("ALTER TABLE:1,x", 0, false)
 	f("", 0, false)
+}
+
+// Each packet of ours sets back the timer by which a server sends whose segments are larger than our window.
+func TestASilentServerIsNotAskedAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	var a asks
+	for i, step := range []struct {
+		at    time.Duration
+		heard bool
+		due   bool
+	}{
+		{0, false, true},
+		{10 * time.Millisecond, true, true},
+		{20 * time.Millisecond, true, true},
+		{30 * time.Millisecond, false, false},
+		{100 * time.Millisecond, false, false},
+		{900 * time.Millisecond, false, false},
+		{1020 * time.Millisecond, false, true},
+		{1030 * time.Millisecond, false, false},
+		{1040 * time.Millisecond, true, true},
+	} {
+		if step.heard {
+			a.heard()
+		}
+		if got := a.due(cache.Instant(step.at)); got != step.due {
+			t.Errorf("step %d: at %v asked %v; want %v", i, step.at, got, step.due)
+		}
+	}
 }
