@@ -13,11 +13,10 @@ type flights struct {
 	wg  sync.WaitGroup
 }
 
-// flight is one fetch that any number of requests wait for. Its goroutine is its own: no request that
-// leaves takes it along.
+// flight is one fetch that any number of requests wait for.
 type flight struct {
-	asked cache.Position // the log's position before anything was asked; requests that came later check against it
-	done  chan struct{}  // closed when landing is set
+	key  string
+	done chan struct{} // closed when landing is set
 	landing
 }
 
@@ -35,21 +34,46 @@ type landing struct {
 
 func newFlights() *flights { return &flights{all: make(map[string]*flight)} }
 
-// join returns the flight of the key, opening one when there is none; opened says which. Prepare is called
-// only to open one, before join returns, so it may read the request; what it returns runs on a goroutine of
-// the flight's own. The function that comes with the landing, if any, runs after everybody has been told.
-func (fs *flights) join(key []byte, position func() cache.Position, prepare func() func(*flight) (landing, func())) (f *flight, opened bool) {
+// fetching is the work of a flight. The function that comes with the landing, if any, runs after everybody has
+// been told.
+type fetching func(*flight) (landing, func())
+
+// join returns the flight of the key, opening one when there is none; then fetch is not nil, and whoever opened
+// it has to start it. Prepare is called only to open one, before join returns.
+func (fs *flights) join(key []byte, prepare func() fetching) (f *flight, fetch fetching) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f = fs.all[string(key)]; f != nil {
-		return f, false
+		return f, nil
 	}
-	f = &flight{asked: position(), done: make(chan struct{})}
-	k := string(key)
-	fs.all[k] = f
+	f = &flight{key: string(key), done: make(chan struct{})}
+	fs.all[f.key] = f
 	fs.wg.Add(1)
-	go fs.fly(k, f, prepare())
-	return f, true
+	return f, prepare()
+}
+
+// start flies on a goroutine of the flight's own, which no request that leaves takes along.
+func (fs *flights) start(f *flight, fetch fetching) {
+	go func() {
+		defer fs.wg.Done()
+		if after := fs.fly(f, fetch); after != nil {
+			after()
+		}
+	}()
+}
+
+// run flies on the caller's goroutine, whose stack has grown already: for fetches that keep to their time, by
+// a caller that would only wait.
+func (fs *flights) run(f *flight, fetch fetching) {
+	after := fs.fly(f, fetch)
+	if after == nil {
+		fs.wg.Done()
+		return
+	}
+	go func() {
+		defer fs.wg.Done()
+		after()
+	}()
 }
 
 // has reports whether the key is being fetched.
@@ -59,19 +83,16 @@ func (fs *flights) has(key []byte) bool {
 	return fs.all[string(key)] != nil
 }
 
-func (fs *flights) fly(key string, f *flight, fetch func(*flight) (landing, func())) {
-	defer fs.wg.Done()
+func (fs *flights) fly(f *flight, fetch fetching) (after func()) {
 	landed, after := fetch(f)
 	// Out of the map before anyone learns the result: who comes from now on asks anew, so an error is
 	// never handed to a later arrival.
 	fs.mu.Lock()
-	delete(fs.all, key)
+	delete(fs.all, f.key)
 	fs.mu.Unlock()
 	f.landing = landed
 	close(f.done)
-	if after != nil {
-		after()
-	}
+	return after
 }
 
 // wait blocks until every flight has landed.

@@ -48,8 +48,9 @@ func (x *exchange) newCall(store bool) *call {
 // miss answers by fetching, once for all who ask for the key. Stale is what there is for emergencies, or nil.
 func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 	for range maxJoins {
-		f, opened := p.join(x)
-		if !p.await(x, f, p.patience(x, stale)) {
+		f, fetch := p.join(x)
+		opened := fetch != nil
+		if !p.await(x, f, fetch, stale) {
 			p.fail(x, errDeadline, stale, missed)
 			return
 		}
@@ -72,9 +73,9 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 	p.forward(x, missed)
 }
 
-// join opens the key's flight or joins the one under way.
-func (p *Proxy) join(x *exchange) (f *flight, opened bool) {
-	return p.flights.join(x.key, p.log.Position, func() func(*flight) (landing, func()) {
+// join opens the key's flight, which then has to be started, or joins the one under way.
+func (p *Proxy) join(x *exchange) (*flight, fetching) {
+	return p.flights.join(x.key, func() fetching {
 		c := x.newCall(true)
 		askTier := !x.asked
 		return func(f *flight) (landing, func()) { return p.fly(c, f, askTier) }
@@ -124,15 +125,23 @@ func (p *Proxy) patience(x *exchange, stale *cache.StoredResponse) time.Duration
 	return all
 }
 
-// await waits for the flight, at most for the patience.
-func (p *Proxy) await(x *exchange, f *flight, patience time.Duration) bool {
+// await waits for the flight, at most for the request's patience, and starts it first if it is its own. One
+// that asks the database runs right here, unless an answer for emergencies may have to be given before its end.
+func (p *Proxy) await(x *exchange, f *flight, fetch fetching, stale *cache.StoredResponse) bool {
 	before := p.clock.Now()
 	p.metrics.waiters.Add(1)
 	defer func() {
 		p.metrics.waiters.Add(-1)
 		x.source += p.clock.Now().Sub(before)
 	}()
-	timer := time.NewTimer(patience)
+	if fetch != nil {
+		if x.route.origin == nil && stale == nil {
+			p.flights.run(f, fetch)
+			return true
+		}
+		p.flights.start(f, fetch)
+	}
+	timer := time.NewTimer(p.patience(x, stale))
 	defer timer.Stop()
 	select {
 	case <-f.done:
@@ -187,12 +196,13 @@ func (p *Proxy) forward(x *exchange, why Forward) {
 
 // refresh fetches the key anew behind the back of the request, unless that is being done.
 func (p *Proxy) refresh(x *exchange) {
-	_, opened := p.flights.join(x.key, p.log.Position, func() func(*flight) (landing, func()) {
+	f, fetch := p.flights.join(x.key, func() fetching {
 		c := x.newCall(true)
 		return func(f *flight) (landing, func()) { return p.fly(c, f, false) }
 	})
-	if opened {
+	if fetch != nil {
 		p.metrics.refreshes.Inc()
+		p.flights.start(f, fetch)
 	}
 }
 
