@@ -25,6 +25,8 @@ const (
 	exportStall = time.Minute
 	// poolCare is how often the pool looks after its connections.
 	poolCare = 5 * time.Second
+
+	readOnly = "default_transaction_read_only"
 )
 
 // errClosed : the database was closed.
@@ -104,6 +106,7 @@ func (d *Database) poolConfig() (*pgxpool.Config, error) {
 		for name, value := range sessionSettings(d.cfg) {
 			c.ConnConfig.RuntimeParams[name] = value
 		}
+		readOnlyOnceAccepted(c.ConnConfig)
 	}
 	c.ShouldPing = d.doubts
 	c.AfterConnect = d.afterConnect
@@ -121,11 +124,28 @@ func (d *Database) poolConfig() (*pgxpool.Config, error) {
 // take, so that who waits behind DDL is not taken for a database that is slow.
 func sessionSettings(cfg Config) map[string]string {
 	settings := wire.SessionSettings()
-	settings["default_transaction_read_only"] = "on"
+	settings[readOnly] = "on"
 	settings["statement_timeout"] = milliseconds(cfg.StatementTimeout)
 	settings["lock_timeout"] = milliseconds(cfg.StatementTimeout * 4 / 5)
 	settings["idle_in_transaction_session_timeout"] = milliseconds(max(10*time.Second, 2*cfg.StatementTimeout))
 	return settings
+}
+
+// readOnlyOnceAccepted has the session made read-only after the URL's target_session_attrs has been looked at:
+// read-write asks the session whether it may write, and would refuse every server for a setting of ours.
+func readOnlyOnceAccepted(c *pgx.ConnConfig) {
+	accepts := c.ValidateConnect
+	if accepts == nil {
+		return
+	}
+	delete(c.RuntimeParams, readOnly)
+	c.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
+		if err := accepts(ctx, pg); err != nil {
+			return err
+		}
+		_, err := pg.Exec(ctx, "set "+readOnly+" = on").ReadAll()
+		return err
+	}
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -41,8 +41,8 @@ func newOwnStatements(cfg Config) ownStatements {
 	}
 	if !cfg.PreparedStatements {
 		settings := sessionSettings(cfg)
-		delete(settings, "default_transaction_read_only") // of no effect once a transaction has begun
-		delete(settings, "client_encoding")               // what pgx asks for when it connects, and poolers keep
+		delete(settings, readOnly)          // of no effect once a transaction has begun
+		delete(settings, "client_encoding") // what pgx asks for when it connects, and poolers keep
 		for name, value := range settings {
 			o.settings += ", " + setting(name, value)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"forebay/bench/private"
 	"forebay/cache"
 	"forebay/upstream/postgres"
 )
@@ -289,6 +290,46 @@ func TestSessionsOnTheOldServerStoreNothing(t *testing.T) {
 	})
 	if got := standing.Check(); got != cache.Outdated {
 		t.Errorf("what was stored on the old server is %s; seen %v", got, seen)
+	}
+}
+
+// A URL that names several servers and asks for the one that can be written leads to the primary, though the
+// sessions are read-only by a setting of their own; after a promotion it leads to the new one, and nothing that
+// was stored before is current.
+func TestReadWriteLeadsToThePrimary(t *testing.T) {
+	t.Parallel()
+	primary := newServer(t, "fsync = off")
+	execOn(t, primary.URL("postgres"), clientsSchema)
+	standby, err := private.StartStandby(t.Context(), primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Stop)
+	both := strings.Replace(primary.URL("postgres"), primary.Address(), standby.Address()+","+primary.Address(), 1) + "&target_session_attrs=read-write"
+	s := newSiteOn(t, both, clientsRoutes+`
+- route: GET /session
+  ttl: 60s
+  query: select current_setting('transaction_read_only')
+  rows: value
+`, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
+	if got := s.body(t, "GET /session"); got != `"on"` {
+		t.Errorf("transaction_read_only is %s", got)
+	}
+	f := s.fill(t, "GET /clients/1")
+	standing := s.stand(f)
+	if f.Refused != cache.Storable || standing.Check() != cache.Current {
+		t.Fatalf("a response of the primary is refused (%q) or %s", f.Refused, standing.Check())
+	}
+	primary.Kill()
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "responses of the new primary are stored", func() bool {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /clients/1", ""))
+		return err == nil && f.Refused == cache.Storable && s.stand(f).Check() == cache.Current
+	})
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was read of the old primary is %s", got)
 	}
 }
 
