@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,21 +30,41 @@ var oracleFaults = []oracleFault{
 	{"truncate", func(o *oracle, w *oracleWriter) { o.wholly(w, (*oracleWriter).truncated) }},
 	{"rewrite", func(o *oracle, w *oracleWriter) { o.wholly(w, (*oracleWriter).rewritten) }},
 	{"swap", (*oracle).swapNames},
+	{"standby pause", (*oracle).pauseStandby},
+	{"standby pause", (*oracle).pauseStandby},
+	{"standby restart", (*oracle).restartStandby},
+	{"promotion", (*oracle).promote},
 }
 
-// disturb has all faults happen, in an order that is drawn, each when so much more has been checked.
+// clockFaults are those of a forebay that has a wall clock of its own.
+var clockFaults = []oracleFault{
+	{"clock jump", (*oracle).jump},
+	{"clock jump", (*oracle).jump},
+	{"clock jump", (*oracle).jump},
+}
+
+// due returns all that is going to go wrong.
+func (o *oracle) due() []oracleFault {
+	if o.clock == nil {
+		return oracleFaults
+	}
+	return slices.Concat(oracleFaults, clockFaults)
+}
+
+// disturb has all faults happen, in an order that is drawn, each when so much more has been checked since the last.
 func (o *oracle) disturb(ctx context.Context, every effort) {
-	start := time.Now()
 	w := o.newWriter(99)
 	defer w.hangUp()
-	for n, at := range w.rng.Perm(len(oracleFaults)) {
-		for o.hits.Load()+o.misses.Load() < int64(n+1)*every.reads && time.Since(start) < time.Duration(n+1)*every.limit {
+	due := o.due()
+	for _, at := range w.rng.Perm(len(due)) {
+		start, enough := time.Now(), o.hits.Load()+o.misses.Load()+every.reads
+		for o.hits.Load()+o.misses.Load() < enough && time.Since(start) < every.limit {
 			<-time.After(5 * time.Millisecond)
 			if ctx.Err() != nil || o.stale() > 0 {
 				return
 			}
 		}
-		f := oracleFaults[at]
+		f := due[at]
 		began := time.Now()
 		f.do(o, w)
 		o.faults[f.name]++
@@ -56,11 +77,7 @@ func (o *oracle) wholly(w *oracleWriter, way writing) {
 	o.empty.Store(true)
 	defer o.empty.Store(false)
 	w.turn(everyRow(), way)
-	written := time.Now()
-	o.await("the whole table is applied", func() bool {
-		asOf, err := knownAsOf(o.admin)
-		return err == nil && asOf.After(written)
-	})
+	o.awaitApplied()
 }
 
 // pollBound is how long a name may mean another table before forebay knows, which compares each second.
@@ -97,41 +114,6 @@ func (o *oracle) startPostgres() {
 	o.await("Postgres starts", func() bool { return o.postgres.Start(context.Background()) == nil })
 }
 
-// crashPostgres takes the server's power. Where commits are acknowledged before they are durable, some are
-// taken back, and their transaction ids given to others: nothing is checked until forebay has a new epoch, and
-// after that nobody may see what never was.
-func (o *oracle) crashPostgres(w *oracleWriter) {
-	if !o.async {
-		o.postgres.Kill()
-		o.startPostgres()
-		return
-	}
-	epochs := o.series("forebay_stream_epochs_total")
-	for id := range oracleRows {
-		o.ledger.rows[id].turn.Lock()
-		defer o.ledger.rows[id].turn.Unlock()
-	}
-	o.doubt.Add(1)
-	defer o.doubt.Add(1)
-	o.postgres.Kill()
-	o.startPostgres()
-	w.hangUp()
-	ctx := context.Background()
-	o.await("the database answers after a crash", func() bool {
-		if w.reach(ctx) != nil {
-			return false
-		}
-		versions, err := readVersions(ctx, w.conn, everyRow())
-		if err != nil {
-			w.hangUp()
-			return false
-		}
-		o.lost.Add(o.ledger.restart(versions))
-		return true
-	})
-	o.await("forebay has a new epoch", func() bool { return o.series("forebay_stream_epochs_total") > epochs })
-}
-
 func (o *oracle) series(name string) float64 {
 	series, err := scrape(o.admin)
 	if err != nil {
@@ -148,6 +130,13 @@ func (o *oracle) freeze(w *oracleWriter) {
 		if s == syscall.SIGSTOP {
 			<-time.After(time.Duration(100+w.rng.IntN(900)) * time.Millisecond)
 		}
+	}
+}
+
+// jump puts forebay's wall clock anywhere in a day around the time that it is for all others, until the next time.
+func (o *oracle) jump(w *oracleWriter) {
+	if err := o.clock.jump(time.Duration(w.rng.Int64N(int64(24*time.Hour))) - 12*time.Hour); err != nil {
+		o.fail(err.Error())
 	}
 }
 

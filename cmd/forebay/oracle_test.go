@@ -41,7 +41,8 @@ func (o *oracle) run(e effort, disturbed bool) {
 		reading.Go(func() { o.newReader(n).run(readers) })
 	}
 	if disturbed {
-		o.disturb(ctx, effort{e.reads / int64(len(oracleFaults)+1), e.limit / time.Duration(len(oracleFaults)+1)})
+		n := len(o.due()) + 1
+		o.disturb(ctx, effort{e.reads / int64(n), e.limit / time.Duration(n)})
 	}
 	for o.hits.Load()+o.misses.Load() < e.reads && time.Since(began) < e.limit && o.stale() == 0 && ctx.Err() == nil {
 		<-time.After(5 * time.Millisecond)
@@ -60,10 +61,7 @@ func (o *oracle) run(e effort, disturbed bool) {
 // settled waits until forebay knows of all that was written: then everything equals the database.
 func (o *oracle) settled() {
 	written := time.Now()
-	o.await("forebay knows of all that was written", func() bool {
-		asOf, err := knownAsOf(o.admin)
-		return err == nil && asOf.After(written)
-	})
+	o.awaitApplied()
 	o.ledger.applied(written)
 	for range 2 {
 		r := o.newReader(0)
@@ -131,7 +129,7 @@ func oracleSeed(t testing.TB, otherwise uint64) uint64 {
 }
 
 // The real binary serves nothing that was outdated when the request began: while rows are written in all ways
-// there are, and whatever else happens to Postgres, Redis, the stream and forebay itself.
+// there are, and whatever else happens to Postgres, its standby, Redis, the stream and forebay itself.
 func TestOracleOverHTTPFindsNothingStale(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

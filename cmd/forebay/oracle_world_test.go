@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/valyala/fasthttp"
 
 	"forebay/bench/private"
@@ -72,9 +73,12 @@ type oracle struct {
 	async     bool // commits are acknowledged before they are durable, and a crash takes some back
 	ledger    ledger
 
-	postgres *private.Postgres
+	postgres *private.Postgres // the primary; of the goroutine that disturbs
+	standby  *private.Postgres // nil where nothing is disturbed
+	url      string            // of both: it leads to the one that is the primary
 	redis    *private.Redis
 	process  *process
+	clock    *wallClock // nil: it is everybody's
 	config   string
 	client   *fasthttp.HostClient
 	admin    string
@@ -89,12 +93,13 @@ type oracle struct {
 	wrong []string
 }
 
-// newOracle starts servers and forebay.
+// newOracle starts servers and forebay. With exact freshness there is a standby, which every commit waits for
+// unless commits wait for nothing.
 func newOracle(t testing.TB, seed uint64, freshness string) *oracle {
 	t.Helper()
 	o := &oracle{t: t, seed: seed, freshness: freshness, async: seed%2 == 1, faults: make(map[string]int)}
 	ctx := t.Context()
-	settings := []string{"fsync = off", "max_prepared_transactions = 20", "autovacuum = off", "wal_writer_delay = 1s", "synchronous_commit = on"}
+	settings := []string{"fsync = off", "max_prepared_transactions = 20", "autovacuum = off", "wal_writer_delay = 10s", "synchronous_commit = on"}
 	if o.async {
 		settings[4] = "synchronous_commit = off"
 	}
@@ -102,7 +107,8 @@ func newOracle(t testing.TB, seed uint64, freshness string) *oracle {
 	if o.postgres, err = private.StartPostgres(ctx, settings...); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(o.postgres.Stop)
+	t.Cleanup(func() { o.postgres.Stop() })
+	o.url = o.postgres.URL("postgres")
 	if o.redis, err = private.StartRedis(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +117,14 @@ func newOracle(t testing.TB, seed uint64, freshness string) *oracle {
 		o.turnXids()
 	}
 	o.exec(oracleSchema)
+	if freshness == "exact" {
+		if o.standby, err = private.StartStandby(ctx, o.postgres); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { o.standby.Stop() }) // whichever it is by then
+		o.url = strings.Replace(o.url, o.postgres.Address(), o.postgres.Address()+","+o.standby.Address(), 1) + "&target_session_attrs=read-write"
+		o.awaitStandby()
+	}
 	dir := t.TempDir()
 	o.config = filepath.Join(dir, "forebay.yaml")
 	o.configure(false)
@@ -164,7 +178,7 @@ func (o *oracle) forebay(args ...string) *exec.Cmd {
 	cmd.Args[0] = "forebay" // testscript runs the command that the name says
 	cmd.Env = []string{
 		"FOREBAY_LISTEN=127.0.0.1:0", "FOREBAY_ADMIN_LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH"),
-		"DATABASE_URL=" + o.postgres.URL("postgres"), "REDIS_URL=" + o.redis.URL(),
+		"DATABASE_URL=" + o.url, "REDIS_URL=" + o.redis.URL(),
 	}
 	return cmd
 }
@@ -176,9 +190,11 @@ func (o *oracle) start(dir string) {
 	}
 	p := &process{done: make(chan struct{}), cmd: o.forebay("run", "-c", o.config, "--log-format=json")}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p, p
-	if err := p.cmd.Start(); err != nil {
+	clock, err := startOnClock(p.cmd)
+	if err != nil {
 		o.t.Fatal(err)
 	}
+	o.clock = clock
 	go func() {
 		_ = p.cmd.Wait()
 		close(p.done)
@@ -227,24 +243,35 @@ func (o *oracle) rng(stream uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
+// connect leads to the primary.
 func (o *oracle) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return pgx.Connect(ctx, o.postgres.URL("postgres"))
+	return pgx.Connect(ctx, o.url)
 }
 
-// exec runs statements on a connection of their own.
-func (o *oracle) exec(sql string) {
+// exec runs statements on a connection of their own, on the primary.
+func (o *oracle) exec(sql string) { o.on(o.url, sql) }
+
+// on runs statements on a server, and returns the first value of the last one's first row.
+func (o *oracle) on(url, sql string) string {
 	o.t.Helper()
-	ctx := context.Background()
-	conn, err := o.connect(ctx)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	var results []*pgconn.Result
 	if err == nil {
-		_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+		results, err = conn.PgConn().Exec(ctx, sql).ReadAll()
 		_ = conn.Close(ctx)
 	}
 	if err != nil {
 		o.fail(fmt.Sprintf("%s: %v", sql, err))
+		return ""
 	}
+	if rows := results[len(results)-1].Rows; len(rows) > 0 {
+		return string(rows[0][0])
+	}
+	return ""
 }
 
 // follow keeps the floors in step with what forebay has applied, until ctx ends.
