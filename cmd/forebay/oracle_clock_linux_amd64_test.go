@@ -38,6 +38,7 @@ var clockCode = []byte{
 const offsetAt = 32
 
 // startOnClock starts the command on a wall clock of its own. The code is replaced before the process has run any.
+// With errOneClock it runs, on that of everybody.
 func startOnClock(cmd *exec.Cmd) (*wallClock, error) {
 	runtime.LockOSThread() // who started a traced process has to let it go
 	defer runtime.UnlockOSThread()
@@ -47,13 +48,12 @@ func startOnClock(cmd *exec.Cmd) (*wallClock, error) {
 	}
 	pid := cmd.Process.Pid
 	var status syscall.WaitStatus
-	_, err := syscall.Wait4(pid, &status, 0, nil)
-	if err == nil && !status.Stopped() {
-		err = fmt.Errorf("process %d is not stopped at its start: %x", pid, status)
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
+		return nil, fmt.Errorf("process %d is not stopped at its start: %x, %w", pid, status, err)
 	}
-	var c *wallClock
-	if err == nil {
-		c, err = takeClock(pid)
+	c, err := takeClock(pid)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errOneClock, err)
 	}
 	return c, errors.Join(err, syscall.PtraceDetach(pid))
 }
@@ -80,12 +80,11 @@ func takeClock(pid int) (*wallClock, error) {
 		if s.Name != "__vdso_clock_gettime" || s.Size < offsetAt+8 {
 			continue
 		}
-		c := &wallClock{memory: memory, offset: from + int64(s.Value) + offsetAt}
-		if err := c.jump(0); err != nil {
+		at := from + int64(s.Value)
+		if _, err := memory.WriteAt(append(bytes.Clone(clockCode), make([]byte, offsetAt+8-len(clockCode))...), at); err != nil {
 			return nil, err
 		}
-		_, err := memory.WriteAt(clockCode, from+int64(s.Value))
-		return c, err
+		return &wallClock{memory: memory, offset: at + offsetAt}, nil
 	}
 	return nil, errors.New("the kernel maps no function that tells the time")
 }

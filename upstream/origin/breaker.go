@@ -8,6 +8,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"github.com/valyala/fasthttp"
 
+	"forebay/cache"
 	"forebay/rules"
 )
 
@@ -48,7 +49,7 @@ func (o *Origin) turned(from, to gobreaker.State) {
 	o.metrics.breaker.Set(float64(to))
 	switch to {
 	case gobreaker.StateOpen:
-		o.opened.Store(time.Now().UnixNano())
+		o.opened.Store(int64(o.clock.Now()))
 		o.logger.Warn("circuit breaker opened", "upstream", o.config.Name, "open_for", o.config.Breaker.OpenFor)
 	case gobreaker.StateClosed:
 		o.logger.Info("circuit breaker closed", "upstream", o.config.Name)
@@ -73,7 +74,7 @@ func (o *Origin) allow() (done func(error), err error) {
 
 // untilTry returns how long the breaker stays open; not positive: no longer.
 func (o *Origin) untilTry() time.Duration {
-	return time.Until(time.Unix(0, o.opened.Load()).Add(o.config.Breaker.OpenFor))
+	return o.config.Breaker.OpenFor - o.clock.Now().Sub(cache.Instant(o.opened.Load()))
 }
 
 // verdict is what the breaker is told of a status.

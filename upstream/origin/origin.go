@@ -54,7 +54,7 @@ type Origin struct {
 	metrics *originMetrics
 	client  *fasthttp.HostClient // the pool of connections
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	opened  atomic.Int64 // unix nanoseconds at which the breaker opened last
+	opened  atomic.Int64 // cache.Instant at which the breaker opened last
 	retired atomic.Bool  // another Origin has taken over
 
 	mu      sync.Mutex // guards all below
