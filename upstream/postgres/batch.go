@@ -14,8 +14,9 @@ import (
 // WriteBatch runs each item of the input through the rule's one statement, in one transaction, and
 // returns when it is durable and marked. Items that the input has found wrong are not sent.
 //
-// All items go out in one round trip. If one is refused, everything is rolled back and sent again, each
-// item behind a savepoint of its own, to keep the good ones; an atomic batch is then an error that lists
+// All items go out in one round trip, as one statement where that comes to the same (bulk). If one is
+// refused, everything is rolled back and sent again, each item behind a savepoint of its own, to keep the
+// good ones; an atomic batch is then an error that lists
 // the bad ones, and nothing of it is kept. Constraints are checked item by item, deferred ones, too.
 // Otherwise as Write.
 func (d *Database) WriteBatch(ctx context.Context, call Call) (Written, error) {
@@ -37,6 +38,7 @@ func (d *Database) WriteBatch(ctx context.Context, call Call) (Written, error) {
 type batch struct {
 	writing
 	outcomes []outcome
+	bulk     *bulk
 }
 
 // outcome is what became of one item.
@@ -51,6 +53,10 @@ func (b *batch) do(ctx context.Context) error {
 	own := &b.d.own
 	needed := b.ownNeeded(own.begin, own.written, own.immediate, own.savepoint, own.release, own.rollbackTo)
 	if err := b.s.ready(ctx, with(b.k.statements, needed...)...); err != nil {
+		return err
+	}
+	var err error
+	if b.bulk, err = b.s.bulk(ctx, b.k); err != nil {
 		return err
 	}
 	b.validate()
@@ -84,7 +90,7 @@ func (b *batch) validate() {
 
 // store runs the items and commits those that may stay.
 func (b *batch) store(ctx context.Context) error {
-	err := b.together(ctx)
+	err := b.atOnce(ctx)
 	if err != nil {
 		var refused bool
 		if refused, err = b.refusal(ctx, err); !refused {
@@ -117,6 +123,23 @@ func (b *batch) refusal(ctx context.Context, err error) (bool, error) {
 		return true, e
 	}
 	return false, err
+}
+
+// atOnce sends all items, for none to be refused.
+func (b *batch) atOnce(ctx context.Context) error {
+	if b.bulk.statement == nil || len(b.outcomes)-b.failed() < 2 {
+		return b.together(ctx)
+	}
+	err := b.inBulk(ctx)
+	if !errors.Is(err, errOneByOne) {
+		return err
+	}
+	b.k.bulk.Store(&bulk{generation: b.bulk.generation})
+	if err := b.s.rollback(ctx); err != nil {
+		return err
+	}
+	b.validate() // what became of the items so far was rolled back
+	return b.together(ctx)
 }
 
 // together sends all items as one transaction that any error ends.

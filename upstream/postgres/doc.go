@@ -4,7 +4,7 @@
 //
 //	Fill        a read: the response, its snapshot, what it depends on          one round trip
 //	Write       a statement that changes: marked in the change log, committed   two round trips
-//	WriteBatch  many items through one statement, each with its own outcome
+//	WriteBatch  many items through one statement, each with its own outcome      two round trips, or four if one is refused
 //	Export      any number of rows as a stream, in constant memory
 //	Prepare     what is wrong with statements, without running them
 //
@@ -47,6 +47,12 @@
 //
 // Tables whose changes a feed brings are not marked so: the write waits for its own transaction to come in,
 // which names the rows, and marks the tables if that takes too long.
+//
+// # How a batch is sent
+//
+// Twice at most. First for none to be refused: as one INSERT of many rows where nobody could tell (insertion.go
+// reads the statement; bulk.go asks about the table, behind the INSERT and in its transaction), else as one
+// statement for each item. If one is refused all is rolled back and sent again, each item behind a savepoint.
 //
 // # What the feed is told
 //

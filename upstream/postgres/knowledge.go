@@ -32,6 +32,7 @@ type knowledge struct {
 	looking    atomic.Bool  // one fill is looking again
 	alone      atomic.Bool  // its statement cannot run in a transaction
 	surveyed   atomic.Bool  // it is of the configuration in effect
+	bulk       atomic.Pointer[bulk]
 
 	mu    sync.Mutex // guards the order of what is stored in found
 	found atomic.Pointer[finding]

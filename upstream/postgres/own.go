@@ -15,6 +15,7 @@ type ownStatements struct {
 	locks      *statement
 	scans      *statement
 	written    *statement
+	alone      *statement
 	immediate  *statement
 	savepoint  *statement
 	release    *statement
@@ -32,6 +33,7 @@ func newOwnStatements(cfg Config) ownStatements {
 		locks:      ownStatement(locksQuery),
 		scans:      ownStatement(scansQuery),
 		written:    ownStatement(writtenQuery),
+		alone:      ownStatement(aloneQuery),
 		immediate:  ownStatement("SET CONSTRAINTS ALL IMMEDIATE"),
 		savepoint:  ownStatement("SAVEPOINT forebay"),
 		release:    ownStatement("RELEASE SAVEPOINT forebay"),

@@ -15,10 +15,11 @@ func (s *session) describe(ctx context.Context, statements []*statement) error {
 		if st.own || s.db.catalogue.shape(st.name, generation) != nil {
 			continue
 		}
-		fields, err := s.fields(ctx, st)
+		description, err := s.description(ctx, st)
 		if err != nil {
 			return err
 		}
+		fields := description.Fields
 		types, err := s.types(ctx, oids(fields))
 		if err != nil {
 			return err
@@ -32,8 +33,8 @@ func (s *session) describe(ctx context.Context, statements []*statement) error {
 	return nil
 }
 
-// fields describes the statement's rows without running it and without leaving anything prepared.
-func (s *session) fields(ctx context.Context, st *statement) ([]pgconn.FieldDescription, error) {
+// description describes the statement without running it and without leaving anything prepared.
+func (s *session) description(ctx context.Context, st *statement) (*pgconn.StatementDescription, error) {
 	p := s.pg.StartPipeline(ctx)
 	p.SendPrepare("", st.sql, nil)
 	err := p.Sync()
@@ -44,10 +45,7 @@ func (s *session) fields(ctx context.Context, st *statement) ([]pgconn.FieldDesc
 	if closeErr := p.Close(); err == nil {
 		err = closeErr
 	}
-	if err != nil {
-		return nil, err
-	}
-	return description.Fields, nil
+	return description, err
 }
 
 // shapeOf returns the shape that rows of the statement have on this connection. Ready has been called.

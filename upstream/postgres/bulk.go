@@ -1,0 +1,251 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"forebay/rules"
+)
+
+// bulk is the INSERT of a batch rule in the form that inserts all items at once. Immutable; safe for
+// concurrent use.
+type bulk struct {
+	generation uint64     // of the catalogue
+	statement  *statement // nil: the items have to be inserted one by one
+	table      []byte     // as the statement names it
+}
+
+// errOneByOne : this table would tell many rows in one statement from as many statements.
+var errOneByOne = errors.New("the items have to be inserted one by one")
+
+// aloneQuery asks whether rows that one statement inserts come out as if each had a statement of its own.
+// Not so where something that is run for a row sees the others of its statement, or does not see them, as
+// the case may be: triggers for each row, rules, policies, a foreign key to the table itself, and STABLE
+// functions in defaults and constraints. A trigger for each statement would run once. One that asked for the
+// new rows as a table was made for that.
+//
+// It is asked behind the INSERT, whose lock keeps all of these as they are until the commit.
+const aloneQuery = `select coalesce((
+  select c.relkind = 'r' and not c.relispartition and not c.relhasrules and not pg_catalog.row_security_active(c.oid)
+    and not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D'
+      and t.tgtype & 4 <> 0 and (t.tgtype & 1 <> 0 or t.tgnewtable is null))
+    and not exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.confrelid = c.oid)
+    and not exists (select from pg_catalog.pg_constraint k
+      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid = k.oid
+      join pg_catalog.pg_proc p on d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.oid = d.refobjid
+      where k.conrelid = c.oid and p.provolatile = 's')
+    and not exists (select from pg_catalog.pg_attrdef a
+      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid = a.oid
+      join pg_catalog.pg_proc p on d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.oid = d.refobjid
+      where a.adrelid = c.oid and p.provolatile = 's')
+  from pg_catalog.pg_class c where c.oid = pg_catalog.to_regclass($1)), false)`
+
+// arraysQuery returns the types of arrays of these types; NULL where an array's text would be another
+// than that of most, or has no elements of its own. And whether one of the names is that of a function that
+// makes several rows of one.
+const arraysQuery = `select case when t.typarray <> 0 and t.typdelim = ',' then pg_catalog.format_type(t.typarray, null) end,
+  exists (select from pg_catalog.pg_proc p where p.proretset and p.proname = any ($2::pg_catalog.text[]))
+from pg_catalog.unnest($1::pg_catalog.oid[]) with ordinality as p (oid, nth) left join pg_catalog.pg_type t on t.oid = p.oid
+order by p.nth`
+
+// bulk returns the form of the rule's statement that inserts many rows, made ready; without a statement if
+// there is none. The rule's statement has been made ready.
+func (s *session) bulk(ctx context.Context, k *knowledge) (*bulk, error) {
+	generation := s.db.catalogue.generation.Load()
+	b := k.bulk.Load()
+	if b == nil || b.generation != generation {
+		var err error
+		if b, err = s.newBulk(ctx, k.statements[0], generation); err != nil {
+			return nil, err
+		}
+		k.bulk.Store(b)
+	}
+	if b.statement == nil {
+		return b, nil
+	}
+	err := s.ready(ctx, b.statement, s.db.own.alone)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !s.pg.IsClosed() && !isFailure(s.db.explain(ctx, err, 0).Class) {
+		b = &bulk{generation: generation} // the server reads it otherwise than it was meant
+		k.bulk.Store(b)
+		return b, nil
+	}
+	return b, err
+}
+
+func (s *session) newBulk(ctx context.Context, st *statement, generation uint64) (*bulk, error) {
+	b := &bulk{generation: generation}
+	in, ok := parseInsertion(st.sql)
+	if !ok || len(st.params) == 0 {
+		return b, nil
+	}
+	all, err := s.functions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// What reads a table may see the rows before it in one form and not in the other.
+	if v := all.judge([]string{st.sql}, true, true); v.every || len(v.inlined) > 0 {
+		return b, nil
+	}
+	types, err := s.parameterTypes(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	arrays, err := s.arrayTypes(ctx, types, in.called)
+	if err != nil || arrays == nil {
+		return b, err
+	}
+	sql := in.many(arrays)
+	b.table = []byte(in.table)
+	b.statement = &statement{name: preparedName(sql), label: st.label, sql: sql, rows: st.rows}
+	return b, nil
+}
+
+// arrayTypes returns the types of arrays of the types; nil if one has none that serves, or if a function of one
+// of these names makes several rows of one.
+func (s *session) arrayTypes(ctx context.Context, types []uint32, called []string) ([]string, error) {
+	names := []byte{'{'}
+	for _, name := range called {
+		names = appendElement(names, []byte(name))
+	}
+	answer := s.pg.ExecParams(ctx, arraysQuery, [][]byte{oidArray(types), append(names, '}')}, nil, nil, nil).Read()
+	if answer.Err != nil {
+		return nil, fmt.Errorf("read types of arrays: %w", answer.Err)
+	}
+	var arrays []string
+	for _, row := range answer.Rows {
+		if row[0] == nil || string(row[1]) == "t" {
+			return nil, nil
+		}
+		arrays = append(arrays, string(row[0]))
+	}
+	return arrays, nil
+}
+
+// parameterTypes returns the types that the server gave the statement's parameters.
+func (s *session) parameterTypes(ctx context.Context, st *statement) ([]uint32, error) {
+	if p := s.prepared[st.name]; p != nil {
+		return p.description.ParamOIDs, nil
+	}
+	description, err := s.description(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return description.ParamOIDs, nil
+}
+
+// appendElement appends an element to an array's text that begins with '{' and has no end yet; nil is NULL.
+func appendElement(dst, element []byte) []byte {
+	if len(dst) > 1 {
+		dst = append(dst, ',')
+	}
+	if element == nil {
+		return append(dst, "NULL"...)
+	}
+	dst = append(dst, '"')
+	for _, c := range element {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, '"')
+}
+
+// inBulk sends all items as one statement, in a transaction that any error ends.
+func (b *batch) inBulk(ctx context.Context) error {
+	own := &b.d.own
+	r := b.s.open(ctx)
+	b.begin(r)
+	r.send(own.immediate, nil)
+	r.send(b.bulk.statement, b.arrays())
+	r.send(own.alone, [][]byte{b.bulk.table})
+	r.send(own.written, nil)
+	err := r.flush()
+	if err == nil {
+		err = b.begun(r)
+	}
+	if err == nil {
+		err = r.skip()
+	}
+	if err == nil {
+		err = b.receiveBulk(r)
+	}
+	if err == nil {
+		err = b.receiveWritten(r)
+	}
+	return r.close(err)
+}
+
+// arrays returns the items' arguments, the n-th of each of them in the n-th array.
+func (b *batch) arrays() [][]byte {
+	st := b.k.statements[0]
+	arrays := make([][]byte, len(st.params))
+	for p := range arrays {
+		arrays[p] = append(make([]byte, 0, 16*len(b.outcomes)), '{')
+	}
+	for i := range b.outcomes {
+		if b.outcomes[i].err != nil {
+			continue
+		}
+		item := &b.call.Input.Items[i]
+		b.scratch.values = st.arguments(b.scratch.values[:0], item.Arguments, item.Body)
+		for p, value := range b.scratch.values {
+			arrays[p] = appendElement(arrays[p], value)
+		}
+	}
+	for p := range arrays {
+		arrays[p] = append(arrays[p], '}')
+	}
+	return arrays
+}
+
+// receiveBulk reads the rows, which come in the order of the items, and whether they are what the items
+// would have come to one by one.
+func (b *batch) receiveBulk(r *round) error {
+	st := b.bulk.statement
+	reader, err := r.next()
+	if err != nil {
+		return fmt.Errorf("run statement %q for all items: %w", st.label, err)
+	}
+	if err := b.readBulk(st, reader); err != nil {
+		return fmt.Errorf("read rows of statement %q for all items: %w", st.label, err)
+	}
+	alone, err := r.row(1)
+	if err != nil {
+		return fmt.Errorf("ask how the table takes many rows: %w", err)
+	}
+	if alone[0] != "t" {
+		return errOneByOne
+	}
+	return nil
+}
+
+func (b *batch) readBulk(st *statement, reader *pgconn.ResultReader) error {
+	one := reading{statement: st, shape: b.s.shapeOf(st), json: true}
+	if st.rows != rules.None && !one.shape.fits(reader.FieldDescriptions()) {
+		return errShapeChanged
+	}
+	short := false
+	for i := range b.outcomes {
+		if b.outcomes[i].err != nil || st.rows == rules.None {
+			continue
+		}
+		if short = !reader.NextRow(); short {
+			break
+		}
+		result := result{rows: 1}
+		if err := one.row(&result, reader.Values(), nil); err != nil {
+			return err
+		}
+		b.outcomes[i].json = result.json
+	}
+	tag, err := reader.Close()
+	if err == nil && (short || tag.RowsAffected() != int64(len(b.outcomes)-b.failed())) {
+		err = errOneByOne
+	}
+	return err
+}
