@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,10 @@ func (s *session) ready(ctx context.Context, statements ...*statement) error {
 	generation := s.db.catalogue.generation.Load()
 	for _, st := range statements {
 		p := s.prepared[st.name]
-		if p == nil || (!st.own && (p.shape == nil || p.shape.generation != generation)) {
+		if p != nil && (st.own || p.shape != nil && p.shape.generation == generation) {
+			continue
+		}
+		if !slices.ContainsFunc(missing, func(other *statement) bool { return other.name == st.name }) { // two with one text
 			missing = append(missing, st)
 		}
 	}
