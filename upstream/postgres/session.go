@@ -24,6 +24,7 @@ const (
 type session struct {
 	db       *Database
 	pg       *pgconn.PgConn
+	facts    facts // of a standby's; the primary's are the server's
 	backend  backend
 	epoch    uint64 // of the server, in which it was met
 	born     time.Time
