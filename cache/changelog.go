@@ -32,6 +32,7 @@ type ChangeLog struct {
 	feed     atomic.Pointer[Feed]
 	asOf     atomic.Int64
 	keys     keyPurges
+	replays  replays
 	observer Observer // nil: nobody
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
@@ -86,6 +87,7 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 		n.forget()
 	}
 	l.overflow.forget()
+	l.replays.clear()
 	l.rows = newRows(l.bounds) // who holds a row's old node was asked for before, and is purged
 	if l.observer != nil {
 		l.observer.Began(epoch)

@@ -74,6 +74,9 @@ func (l *ChangeLog) Advance(asOf Instant, snapshot Snapshot) {
 			break
 		}
 	}
+	if snapshot.Replayed != 0 {
+		l.replays.add(replay{asOf: asOf, lsn: snapshot.Replayed})
+	}
 	l.advanced(asOf, snapshot.Replayed)
 }
 

@@ -22,8 +22,9 @@ import (
 //	  8 bytes  WAL position behind the commit, big-endian
 //	 16 bytes  the beginning of the HMAC-SHA-256 of the 16 before
 //
-// A read that brings it is answered from what is stored only once the stream has passed the position; one of
-// another epoch, or without a stream, is answered by its source. It is signed so that nobody can have
+// A read that brings it is answered from what is stored only once the stream has passed the position, and by a
+// standby only if that has replayed as far; one of another epoch, or without a stream, is answered by its source, the
+// primary. It is signed so that nobody can have
 // everything answered by the source at no cost of their own. One that was not signed here is ignored.
 const (
 	commitField   = "Forebay-Commit"
@@ -97,8 +98,7 @@ func (p *Proxy) ahead(x *exchange) bool {
 	if !hmac.Equal(signed, token) {
 		return false
 	}
-	if binary.BigEndian.Uint64(token) != xxh3.HashString(p.log.Epoch()) {
-		return true
-	}
-	return p.feed == nil || !p.feed.Passed(binary.BigEndian.Uint64(token[8:]))
+	x.token = binary.BigEndian.Uint64(token[8:])
+	x.behind = binary.BigEndian.Uint64(token) != xxh3.HashString(p.log.Epoch()) || p.feed == nil || !p.feed.Passed(x.token)
+	return x.behind
 }

@@ -29,6 +29,8 @@ type exchange struct {
 	arrived  cache.Position // the log's position: what an answer must have seen
 	format   int            // of the query's forms; -1: the rule's own
 	source   time.Duration  // spent waiting for the source
+	token    uint64         // the WAL position of the commit that the caller must see; 0: none, or not known here
+	behind   bool           // the log may not know that commit
 	auditing choice
 	asked    bool                  // the shared tier, which had nothing to serve
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
@@ -48,7 +50,7 @@ func newExchange() *exchange {
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
 	x.format, x.source, x.outcome, x.replaces = -1, 0, Outcome{Result: Refused}, nil
-	x.auditing, x.asked = undecided, false
+	x.auditing, x.asked, x.token, x.behind = undecided, false, 0, false
 	x.key = x.key[:0]
 	h := &ctx.Request.Header
 	path, query := splitTarget(h.RequestURI())

@@ -97,7 +97,9 @@ func (p *Proxy) fetch(ctx context.Context, c *call) (cache.Fill, error) {
 	if c.route.origin != nil {
 		return p.fetchOrigin(ctx, c)
 	}
-	return c.state.Database.Fill(ctx, postgres.Call{Rule: c.route.rule, Input: c.input, Format: c.format})
+	return c.state.Database.Fill(ctx, postgres.Call{
+		Rule: c.route.rule, Input: c.input, Format: c.format, Primary: c.primary, Replayed: c.token,
+	})
 }
 
 // fetchOrigin asks an HTTP service. Where the rule declares what the service reads, a snapshot is taken
@@ -182,6 +184,10 @@ func sawMore(kept, brought *cache.StoredResponse) bool {
 		return false
 	}
 	older, newer := brought.Standing.Snapshot(), kept.Standing.Snapshot()
+	if (older.Replayed == 0) != (newer.Replayed == 0) {
+		// A standby's and the primary's do not compare. What came before the other was asked for saw no more than that.
+		return !kept.ResponseTime.Before(brought.RequestTime)
+	}
 	return newer.SeesAllOf(older) && !older.SeesAllOf(newer)
 }
 

@@ -108,6 +108,16 @@ func (fs *flights) wait() { fs.wg.Wait() }
 //
 // That the flight asked after the change was marked proves nothing: a stream may bring a commit before
 // snapshots see it (cache.Standing.Saw).
-func (f *flight) satisfies(arrived cache.Position) bool {
-	return f.response == nil || f.response.Standing != nil && f.response.Standing.Saw(arrived)
+//
+// Token is the position that a standby must have replayed for the reader, who may know of a commit that no log does.
+func (f *flight) satisfies(arrived cache.Position, token uint64) bool {
+	if f.response == nil {
+		return true
+	}
+	s := f.response.Standing
+	if s == nil || !s.Saw(arrived) {
+		return false
+	}
+	replayed := s.Snapshot().Replayed
+	return replayed == 0 || replayed >= token
 }

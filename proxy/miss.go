@@ -26,6 +26,8 @@ type call struct {
 	request *origin.Request // of an upstream rule
 	format  int
 	store   bool   // false: the response is for its request alone
+	token   uint64 // a standby must have replayed that far
+	primary bool   // no standby is asked
 	tag     []byte // the validator of what a change outdated under the key; nil: nothing
 	timeout time.Duration
 }
@@ -35,6 +37,7 @@ func (x *exchange) newCall(store bool) *call {
 	c := &call{
 		state: x.state, route: x.route, input: x.input.Clone(), format: x.format, store: store,
 		key: append([]byte(nil), x.key...), timeout: x.route.rule.Timeout,
+		token: x.token, primary: x.behind || !store, // an audit, too, asks who is right
 	}
 	if x.replaces != nil {
 		c.tag = x.replaces.ETag
@@ -64,7 +67,7 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, f.err, stale, missed)
 			return
 		}
-		if opened || f.satisfies(x.arrived) {
+		if opened || f.satisfies(x.arrived, x.token) {
 			p.land(x, f, opened, stale, missed)
 			return
 		}

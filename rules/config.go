@@ -49,6 +49,7 @@ type Admin struct {
 // Postgres is the one database.
 type Postgres struct {
 	URL                Secret
+	Standby            Secret // URL of servers that follow it, for reads; empty: none
 	MaxConnections     int
 	AcquireTimeout     time.Duration
 	StatementTimeout   time.Duration

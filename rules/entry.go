@@ -45,8 +45,9 @@ type routeEntry struct {
 	DependsOn []string `yaml:"depends_on,omitempty"`
 	// Declares that the IMMUTABLE functions which the statement reaches read no tables.
 	Pure bool `yaml:"pure,omitempty"`
-	// true: a POST that only reads, so that its responses may be stored. primary: an upstream that reads the primary
-	// after the request has come, keeps nothing between requests, and all of whose tables depends_on names.
+	// true: a POST that only reads, so that its responses may be stored. primary: of a query, one that reads, and never
+	// from a standby; of an upstream, that it reads the primary after the request has come, keeps nothing between
+	// requests, and that depends_on names all its tables.
 	Reads readsEntry `yaml:"reads,omitempty"`
 	// Largest request body accepted, over server.max_body.
 	MaxBody *size `yaml:"max_body,omitempty"`

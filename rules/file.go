@@ -82,6 +82,9 @@ type adminSection struct {
 type postgresSection struct {
 	// The database, as postgres://user:password@host:port/name or in the key=value form.
 	URL Secret `yaml:"url"`
+	// Standbys of it (several hosts are tried in order): routes that store their responses read there what is as new
+	// as the change stream knows, and the rest from url. Empty for none.
+	Standby Secret `yaml:"standby"`
 	// What the connections call themselves in pg_stat_activity.
 	ApplicationName string `yaml:"application_name"`
 	// Keep prepared statements on the connections; false behind a pooler that shares connections per transaction.

@@ -13,6 +13,6 @@ func (e *readsEntry) decodeNode(d *decoder, path string, n *yaml.Node) {
 	case "false":
 		*e = ""
 	default:
-		d.mistake(path, "%q is no way to read; write true for a POST that only reads, or primary for an upstream that reads the primary", text)
+		d.mistake(path, "%q is no way to read; write true for a POST that only reads, or primary for what must read the primary", text)
 	}
 }

@@ -35,7 +35,7 @@ type Rule struct {
 	Tags      []string
 	DependsOn []string // tables declared, "schema.table" or "table"
 	Reads     bool     // a POST that only reads
-	Primary   bool     // an upstream that reads the primary after the request came: what it answers is judged by DependsOn
+	Primary   bool     // a query that does not run on a standby; an upstream that reads the primary after the request came, to be judged by DependsOn
 	Pure      bool     // declares that the IMMUTABLE functions its statements reach read no tables
 	MaxBody   int      // bytes of request body accepted
 	CORS      *CORS    // nil: no CORS headers

@@ -208,6 +208,7 @@ func (c *compiler) postgres() *Postgres {
 		return nil
 	}
 	c.postgresURL("postgres.url", string(p.URL))
+	c.standby(p)
 	if p.ApplicationName == "" {
 		c.mistake("postgres.application_name", "it is empty; give a name by which pg_stat_activity tells forebay's connections")
 	}
@@ -225,11 +226,25 @@ func (c *compiler) postgres() *Postgres {
 		c.mistake("postgres.publication", "it has more than the 63 bytes that Postgres keeps of a name; shorten it")
 	}
 	return &Postgres{
-		URL: p.URL, MaxConnections: p.Pool.MaxConnections, AcquireTimeout: time.Duration(p.Pool.AcquireTimeout),
+		URL: p.URL, Standby: p.Standby, MaxConnections: p.Pool.MaxConnections, AcquireTimeout: time.Duration(p.Pool.AcquireTimeout),
 		StatementTimeout: time.Duration(p.Pool.StatementTimeout), ConnectTimeout: time.Duration(p.Pool.ConnectTimeout),
 		ApplicationName: p.ApplicationName, PreparedStatements: p.PreparedStatements,
 		RetryAttempts: p.Retry.Attempts, RetryBase: time.Duration(p.Retry.Base),
 		Breaker: c.breaker("postgres.breaker", p.Breaker), Changes: p.Changes, Publication: p.Publication,
+	}
+}
+
+// standby judges the URL of the standbys, and whether anybody could tell how far they are.
+func (c *compiler) standby(p *postgresSection) {
+	if p.Standby == "" {
+		return
+	}
+	c.postgresURL("postgres.standby", string(p.Standby))
+	if !p.PreparedStatements {
+		c.mistake("postgres.standby", "behind a pooler, which prepared_statements: false says there is, nobody can tell which standby answered; remove it, or connect directly")
+	}
+	if p.Changes == "off" || p.Changes == "notify" {
+		c.mistake("postgres.standby", "what a standby answers is compared with the positions of the write-ahead log, which changes: %s does not bring; write auto or wal, or remove it", p.Changes)
 	}
 }
 

@@ -47,8 +47,8 @@ func (q *queryCompiler) setting() {
 	if q.file.Postgres != nil {
 		q.rule.Source = databaseName(string(q.file.Postgres.URL))
 	}
-	if q.entry.Reads == "primary" {
-		q.mistake(q.at("reads"), "primary declares what an upstream does, and this route has a query, whose tables and snapshot forebay finds by itself; remove it")
+	if q.entry.Reads == "primary" && q.rule.Writes() {
+		q.mistake(q.at("reads"), "primary keeps a query that reads away from postgres.standby, and this route writes, on the primary as ever; remove it")
 	}
 	switch q.rule.Method {
 	case "GET", "POST", "PUT", "PATCH", "DELETE":

@@ -179,7 +179,7 @@ func (r *routeCompiler) audit() {
 	e := r.entry
 	if e.Audit == nil {
 		n := r.file.Audit
-		if e.Reads == "primary" && !r.given("audit") {
+		if e.Reads == "primary" && e.Upstream != "" && !r.given("audit") {
 			n = unseenAudit
 		}
 		e.Audit = &n
@@ -193,6 +193,9 @@ func (r *routeCompiler) audit() {
 func (r *routeCompiler) lifetimes() {
 	e, rule := r.entry, r.rule
 	rule.Kind, rule.Reads, rule.Primary = e.Kind, e.Reads == "true", e.Reads == "primary"
+	if rule.Primary && e.Upstream == "" && rule.Method == "POST" {
+		rule.Reads = true
+	}
 	if rule.Reads && rule.Method != "POST" && e.Upstream == "" {
 		r.mistake(r.at("reads"), "reads declares that a POST only reads; a %s needs no such word: remove it", orEvery(rule.Method))
 	}

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"forebay/cache"
 	"forebay/rules"
+	"forebay/upstream/changes"
 	"forebay/upstream/postgres"
 )
 
@@ -85,7 +87,22 @@ func (c *checkCmd) prepare(ctx context.Context, config *rules.Config) []rules.Mi
 	if err := d.Ping(ctx); err != nil {
 		return unreachable(err)
 	}
-	return d.Prepare(ctx, config.Rules.Rules())
+	return append(c.standby(ctx, config, d), d.Prepare(ctx, config.Rules.Rules())...)
+}
+
+// standby warns of one that would not be read from.
+func (c *checkCmd) standby(ctx context.Context, config *rules.Config, d *postgres.Database) []rules.Mistake {
+	if config.Postgres.Standby == "" {
+		return nil
+	}
+	f := examineStandby(ctx, d)
+	if f.State == changes.FindingOK {
+		return nil
+	}
+	return []rules.Mistake{{
+		Position: rules.Position{File: c.Config, Line: 1, Column: 1}, Path: "postgres.standby", Warning: true,
+		Message: strings.TrimSuffix(f.Detail+"; "+f.Fix, "; "),
+	}}
 }
 
 func (c *checkCmd) print(mistakes rules.Mistakes, wrong int) error {

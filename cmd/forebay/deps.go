@@ -84,6 +84,11 @@ func (a *app) parts() []health.Part {
 		postgres.Essential = a.memory.Stats().Entries == 0
 	}
 	parts = append(parts, postgres, breaker)
+	if a.database != nil {
+		if state, reason, configured := a.database.StandbyHealth(); configured {
+			parts = append(parts, health.Part{Name: health.Standby, Level: levelOf(state), Reason: reason})
+		}
+	}
 	redis := health.Part{Name: health.Redis, Level: health.Off, Reason: "the configuration has no cache.redis"}
 	if a.shared != nil {
 		state, reason := a.shared.Health()

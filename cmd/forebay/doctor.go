@@ -111,6 +111,9 @@ func survey(ctx context.Context, config *rules.Config) surveyed {
 	}
 	slices.Sort(seen.tables)
 	seen.tables, seen.wanted = slices.Compact(seen.tables), w.wanted
+	if config.Postgres.Standby != "" {
+		seen.findings = append(seen.findings, examineStandby(ctx, database))
+	}
 	return seen
 }
 
@@ -135,6 +138,20 @@ func ruleFinding(r *rules.Rule, c postgres.Classification) changes.Finding {
 			f.State = changes.FindingWarn
 			f.Detail += "; " + c.Reason
 		}
+	}
+	return f
+}
+
+func examineStandby(ctx context.Context, database *postgres.Database) changes.Finding {
+	f := changes.Finding{Check: "standby", State: changes.FindingWarn}
+	found, err := database.ExamineStandby(ctx)
+	switch {
+	case err != nil:
+		f.Detail, f.Fix = "the primary is read instead: "+err.Error(), "start it, or correct postgres.standby"
+	case found.Reason != "":
+		f.Detail, f.Fix = "the primary is read instead: "+found.Reason, found.Fix
+	default:
+		f.State, f.Detail = changes.FindingOK, fmt.Sprintf("it follows the primary and has %d bytes of its log to replay", found.Behind)
 	}
 	return f
 }

@@ -89,6 +89,7 @@ type world struct {
 	sessions  map[string]*pgx.Conn
 	last      reply
 	postgres  *private.Postgres
+	standby   *private.Postgres
 	redis     *private.Redis
 	drop      func()
 }
@@ -111,6 +112,9 @@ func (w *world) close() {
 	}
 	if w.redis != nil {
 		w.redis.Stop()
+	}
+	if w.standby != nil {
+		w.standby.Stop()
 	}
 	if w.postgres != nil {
 		w.postgres.Stop()

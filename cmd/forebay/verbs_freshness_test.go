@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"forebay/bench/private"
 )
 
 // freshnessVerbs are for what others do in the database, and for what is known of it.
@@ -24,6 +26,7 @@ func freshnessVerbs() map[string]verb {
 		"as":      as,      // as VAR ROLE: $DATABASE_URL as another role
 		"becomes": becomes, // becomes REGEXP: repeats the last request until the body matches
 		"take":    take,    // take VAR HEADER: the last response's header field into a variable
+		"standby": standby, // standby start|answers NAME PATH|pause|resume|stop: a server that follows that of postgres start, $STANDBY_URL by $DATABASE_URL's role
 		"runs":    runs,    // runs REGEXP COMMAND …: repeats a forebay command until what it prints matches
 	}
 }
@@ -107,6 +110,50 @@ func as(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	u.User = url.User(args[1])
 	ts.Setenv(args[0], u.String())
+}
+
+func standby(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	ctx := context.Background()
+	ask := func(statement string) string {
+		conn, err := pgx.Connect(ctx, w.standby.URL("postgres"))
+		ts.Check(err)
+		defer conn.Close(ctx)
+		var text string
+		ts.Check(conn.QueryRow(ctx, statement).Scan(&text))
+		return text
+	}
+	switch args[0] {
+	case "start":
+		s, err := private.StartStandby(ctx, w.postgres)
+		ts.Check(err)
+		w.standby = s
+		u, err := url.Parse(ts.Getenv("DATABASE_URL"))
+		ts.Check(err)
+		u.Host = s.Address()
+		ts.Setenv("STANDBY_URL", u.String())
+	case "pause":
+		ask("select pg_wal_replay_pause()::text")
+		eventually(ts, func() (bool, string) {
+			state := ask("select pg_get_wal_replay_pause_state()")
+			return state == "paused", "replay is " + state
+		})
+	case "resume":
+		ask("select pg_wal_replay_resume()::text")
+	case "stop":
+		w.standby.Shutdown()
+	case "answers":
+		n := 0
+		eventually(ts, func() (bool, string) {
+			n++ // each time another key: what the primary has answered is stored
+			w.last = send([]string{"GET", ts.Getenv(args[1]) + args[2] + strconv.Itoa(n)})
+			series, err := scrape(ts.Getenv(args[1]+"_admin") + "/metrics")
+			ts.Check(err)
+			return series[`forebay_standby_fills_total{result="answered"}`] > 0, fmt.Sprint(series)
+		})
+	default:
+		ts.Fatalf("standby %s: want start, answers, pause, resume or stop", args[0])
+	}
 }
 
 func becomes(ts *testscript.TestScript, _ bool, args []string) {

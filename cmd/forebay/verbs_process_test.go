@@ -70,7 +70,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	p.cmd.Path = binary
 	p.cmd.Dir = ts.MkAbs(".")
 	p.cmd.Env = append([]string{"FOREBAY_LISTEN=127.0.0.1:0", "FOREBAY_ADMIN_LISTEN=127.0.0.1:0", "PATH=" + os.Getenv("PATH")},
-		environment(ts, "DATABASE_URL", "REDIS_URL", "LEGACY_URL", "FOREBAY_ADMIN_TOKEN", "FOREBAY_BYPASS", "HOME", "EXTRA")...)
+		environment(ts, "DATABASE_URL", "STANDBY_URL", "REDIS_URL", "LEGACY_URL", "FOREBAY_ADMIN_TOKEN", "FOREBAY_BYPASS", "HOME", "EXTRA")...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	ts.Check(p.cmd.Start())
 	go func() {

@@ -28,6 +28,9 @@ const (
 	ChangeFeed = "change_feed"
 )
 
+// Standby is reported where one is configured. Without it the primary is read.
+const Standby = "standby"
+
 // Part is one thing that forebay stands on, and how it is. A value; safe for concurrent use.
 type Part struct {
 	Name      string // one of the constants, or another

@@ -26,6 +26,7 @@ func (w *writing) doAlone(ctx context.Context) error {
 		w.d.metrics.unknown.Inc()
 		err = outcomeUnknown(err)
 	}
+	w.d.floor.unknow()
 	w.d.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
 	if err != nil {
 		return once(err)

@@ -13,6 +13,9 @@ type Call struct {
 	Rule   *rules.Rule
 	Input  *rules.Input
 	Format int // which of Rule.Query.Formats; -1: the rule's own form
+
+	Primary  bool   // not from a standby
+	Replayed uint64 // what a standby must have replayed to answer: a WAL position
 }
 
 // format returns the form that was chosen, or nil.

@@ -13,6 +13,7 @@ import (
 // Config says which database, and what may be asked of it.
 type Config struct {
 	URL                rules.Secret
+	Standby            rules.Secret // of servers that follow it, for reads; empty: none
 	ApplicationName    string
 	PreparedStatements bool          // false behind a transaction pooler
 	MaxConnections     int           // of the one pool
@@ -34,6 +35,7 @@ type Retry struct {
 func ConfigOf(p *rules.Postgres) Config {
 	return Config{
 		URL:                p.URL,
+		Standby:            p.Standby,
 		ApplicationName:    p.ApplicationName,
 		PreparedStatements: p.PreparedStatements,
 		MaxConnections:     p.MaxConnections,

@@ -55,6 +55,11 @@ type Database struct {
 	held      atomic.Int64 // connections that calls have or wait for
 	broke     atomic.Int64 // cache.Instant at which a connection was last found broken
 
+	standby *Database // nil: none
+	primary *Database // of a standby's; nil: this is the primary's
+	floor   floor     // of the standby
+	seen    atomic.Pointer[sighting]
+
 	following following
 
 	mu     sync.Mutex // guards all below, and following.wanted
@@ -64,11 +69,22 @@ type Database struct {
 
 // New makes a database from its configuration. It does no I/O: the first call connects, or Run.
 func New(cfg Config, deps Deps) (*Database, error) {
+	d, err := newDatabase(cfg, deps, nil)
+	if err == nil && cfg.Standby != "" {
+		d.standby, err = newStandby(cfg, deps, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func newDatabase(cfg Config, deps Deps, primary *Database) (*Database, error) {
 	if cfg.ExportStall == 0 {
 		cfg.ExportStall = exportStall
 	}
 	d := &Database{
-		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger, observe: deps.Observe,
+		cfg: cfg, log: deps.Log, clock: deps.Clock, logger: deps.Logger, observe: deps.Observe, primary: primary,
 		catalogue: newCatalogue(), hurried: make(chan struct{}, 1),
 		server:    &server{log: deps.Log, clock: deps.Clock, blur: !cfg.PreparedStatements},
 		breaker:   newBreaker(cfg.Breaker, deps.Clock, deps.Logger),
@@ -107,6 +123,9 @@ func (d *Database) poolConfig() (*pgxpool.Config, error) {
 			c.ConnConfig.RuntimeParams[name] = value
 		}
 		readOnlyOnceAccepted(c.ConnConfig)
+	}
+	if d.primary != nil {
+		c.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed" // see replayedQuery
 	}
 	c.ShouldPing = d.doubts
 	c.AfterConnect = d.afterConnect
@@ -154,12 +173,20 @@ func (d *Database) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, max(d.cfg.ConnectTimeout, time.Second))
 	defer cancel()
 	pg := conn.PgConn()
-	b, epoch, err := d.server.meet(ctx, pg)
+	var facts facts
+	var b backend
+	var epoch uint64
+	var err error
+	if d.primary == nil {
+		b, epoch, err = d.server.meet(ctx, pg)
+	} else {
+		facts, b, err = d.server.greet(ctx, pg)
+	}
 	if err != nil {
 		return err
 	}
 	pg.CustomData()[sessionKey] = &session{
-		db: d, pg: pg, backend: b, epoch: epoch, born: time.Now(), prepared: make(map[string]*preparedStatement),
+		db: d, pg: pg, facts: facts, backend: b, epoch: epoch, born: time.Now(), prepared: make(map[string]*preparedStatement),
 	}
 	return nil
 }
@@ -186,6 +213,11 @@ func sessionOf(pg *pgconn.PgConn) *session {
 // Run watches the database's catalogue until ctx ends, then closes the pool, waiting for those who use it.
 func (d *Database) Run(ctx context.Context) error {
 	defer d.Close()
+	var work sync.WaitGroup
+	defer work.Wait()
+	if d.standby != nil {
+		work.Go(func() { d.standby.watch(ctx) })
+	}
 	d.watch(ctx)
 	return nil
 }
@@ -198,6 +230,9 @@ func (d *Database) Close() {
 	d.mu.Unlock()
 	if pool != nil {
 		pool.Close()
+	}
+	if d.standby != nil {
+		d.standby.Close()
 	}
 }
 
@@ -250,7 +285,7 @@ func (d *Database) Health() (state, reason string) {
 	if s := d.Stats(); s.Waiting > 0 && s.Available == 0 {
 		return "degraded", "every connection of the pool is in use and requests wait for one"
 	}
-	if d.server.facts().recovery {
+	if d.primary == nil && d.server.facts().recovery {
 		return "degraded", "the server is in recovery: its answers are served and not stored"
 	}
 	if d.strays.any() {

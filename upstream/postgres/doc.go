@@ -60,6 +60,12 @@
 // before the first fill; what fills find later is added (follow.go). A fill is stored only if the log
 // admits it: if what its snapshot did not see has been or will be heard of.
 //
+// # Standbys
+//
+// Where there is one a fill asks it first, by a Database of its own (standby.go), and takes its answer only if that
+// is as good as a stored response would be: it saw every change that the log knows of what it read. So a reader of
+// a standby is no worse off than one who gets a hit. Everything else is the primary's.
+//
 // # Behind a transaction pooler
 //
 // With PreparedStatements off nothing outlives a transaction: statements are parsed each time, values

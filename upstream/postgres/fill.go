@@ -15,6 +15,9 @@ import (
 // depends on. Where one row is wanted and there is none, the response has status 404 and no body. What
 // may not be stored says so in Refused; it is an answer all the same. The error is an *Error.
 func (d *Database) Fill(ctx context.Context, call Call) (cache.Fill, error) {
+	if f, ok := d.fillOnStandby(ctx, call); ok {
+		return f, nil
+	}
 	var f *filling
 	k := d.know(call.Rule)
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
@@ -23,6 +26,9 @@ func (d *Database) Fill(ctx context.Context, call Call) (cache.Fill, error) {
 	})
 	if err != nil {
 		d.observeFailure(k, f != nil, err)
+		if f, ok := d.fillInstead(ctx, call, err); ok {
+			return f, nil
+		}
 		return cache.Fill{}, err
 	}
 	return f.fill, nil
@@ -49,6 +55,11 @@ type filling struct {
 }
 
 func (f *filling) do(ctx context.Context) error {
+	if f.readsStandby() {
+		if err := f.s.kin(); err != nil {
+			return err
+		}
+	}
 	f.generation = f.d.catalogue.generation.Load()
 	f.look = f.d.look(f.k, f.d.clock.Now())
 	if f.look == atLocks {
@@ -90,6 +101,9 @@ func (f *filling) needed() []*statement {
 	}
 	if f.look == atAll {
 		list = append(list, own.scans)
+	}
+	if f.readsStandby() {
+		list = append(list, own.replayed, own.vouch)
 	}
 	return list
 }
@@ -146,6 +160,9 @@ func (f *filling) stop(ctx context.Context, err error) {
 func (f *filling) send(r *round) {
 	own := &f.d.own
 	f.sent = f.d.clock.Now()
+	if f.readsStandby() {
+		f.sendReplayed(r)
+	}
 	if f.consistent() {
 		r.send(own.beginRead, nil)
 	}
@@ -163,12 +180,20 @@ func (f *filling) send(r *round) {
 	if f.look == atAll {
 		r.send(own.scans, nil)
 	}
+	if f.readsStandby() {
+		r.send(own.vouch, nil)
+	}
 	if f.consistent() {
 		r.send(own.commit, nil)
 	}
 }
 
 func (f *filling) receive(r *round) error {
+	if f.readsStandby() {
+		if err := f.receiveReplayed(r); err != nil {
+			return err
+		}
+	}
 	if f.consistent() {
 		if err := r.skip(); err != nil {
 			return err
@@ -195,6 +220,11 @@ func (f *filling) receive(r *round) error {
 			return err
 		}
 	}
+	if f.readsStandby() {
+		if err := f.receiveVouch(r); err != nil {
+			return err
+		}
+	}
 	if f.consistent() {
 		return r.skip()
 	}
@@ -213,6 +243,9 @@ func (f *filling) receiveText(r *round, text *string) error {
 // receiveSnapshot reads the snapshot. In recovery it lists no running transactions, so nothing can be
 // proven by it.
 func (f *filling) receiveSnapshot(r *round) error {
+	if f.readsStandby() {
+		return r.skip()
+	}
 	reader, err := r.next()
 	if err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
@@ -277,12 +310,16 @@ func (f *filling) depend(ctx context.Context) {
 	if !f.s.present() {
 		f.fill.Refused = cache.RefusedSnapshot
 	}
+	if f.beneath() {
+		f.refuse(cache.RefusedSnapshot)
+		return
+	}
 	if f.look == trusting {
 		f.trust()
 	} else {
 		f.discover(ctx)
 	}
-	if f.d.strays.concern(f.fill.Dependencies) {
+	if f.d.strays.concern(f.fill.Dependencies) || f.readsStandby() && f.d.primary.strays.concern(f.fill.Dependencies) {
 		f.fill.Refused = cache.RefusedSnapshot
 	}
 }

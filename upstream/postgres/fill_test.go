@@ -55,6 +55,22 @@ func TestFillBringsItsSnapshotAlsoWithoutRows(t *testing.T) {
 	}
 }
 
+// A rule may run one text under two names.
+func TestTheSameStatementTwiceInARule(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, clientsSchema, `
+- route: GET /twice
+  ttl: 60s
+  queries:
+    first: {sql: "select name from clients where id = 1", rows: one}
+    second: {sql: "select name from clients where id = 1", rows: one}
+  response: ["@first", "@second"]
+`)
+	if got := s.body(t, "GET /twice"); got != `[{"name":"Ann"},{"name":"Ann"}]` {
+		t.Errorf("body %s", got)
+	}
+}
+
 // The snapshot is what later changes are compared with: one that was running meanwhile must not be seen.
 func TestFillDoesNotSeeWhatIsNotCommitted(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,7 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 	defer d.following.surveys.Add(-1)
 	d.vantages.keepOnly(rs)
 	for _, r := range rs {
-		if r.Primary && r.Stores() {
+		if r.Query == nil && r.Primary && r.Stores() {
 			if _, err := d.Vantage(ctx, r); err != nil {
 				failures = append(failures, fmt.Errorf("find the tables of rule %q: %w", r.Name, err))
 			}
@@ -99,11 +99,15 @@ func (s *session) survey(ctx context.Context, k *knowledge) error {
 
 // follow asks the feed for what all rules together depend on, if that is something else than before.
 func (d *Database) follow() {
+	if d.primary != nil {
+		d.primary.follow()
+		return
+	}
 	if d.following.feed == nil || d.following.surveys.Load() > 0 {
 		return
 	}
 	wanted := make(map[uint32][]int16)
-	d.known.Range(func(r, k any) bool {
+	d.eachKnown(func(r, k any) bool {
 		f := k.(*knowledge).found.Load()
 		if f == nil || f.ttl || r.(*rules.Rule).Freshness == rules.TTLOnly {
 			return true
@@ -134,7 +138,7 @@ func (f *filling) admit(found *finding, touched []relation) {
 	if f.feed.Mode == cache.FeedOff || f.fill.Response.TTLOnly || f.call.Rule.Freshness == rules.TTLOnly {
 		return
 	}
-	if f.feed.Live && !(f.s.comparable() && f.d.leadsToTheFeed()) {
+	if f.feed.Live && !f.readsStandby() && !(f.s.comparable() && f.d.leadsToTheFeed()) {
 		f.refuse(cache.RefusedSnapshot)
 		return
 	}

@@ -20,8 +20,14 @@ import (
 // newFollowed makes a site whose log hears of everybody's changes, and that has surveyed its rules.
 func newFollowed(t testing.TB, schema, routes string) *site {
 	t.Helper()
+	return newFollowedOn(t, newDatabase(t, server, schema), routes)
+}
+
+// newFollowedOn is newFollowed on a database that is there.
+func newFollowedOn(t testing.TB, database, routes string, options ...func(*postgres.Config)) *site {
+	t.Helper()
 	var feed *changes.Feed
-	s := newSiteWith(t, newDatabase(t, server, schema), routes, func(s *site, deps *postgres.Deps) {
+	s := newSiteWith(t, database, routes, func(s *site, deps *postgres.Deps) {
 		var err error
 		feed, err = changes.New(changes.Config{URL: s.config.URL, Mode: changes.ModeWAL}, changes.Deps{
 			Log: s.log, Clock: s.clock, Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet(),
@@ -39,7 +45,7 @@ func newFollowed(t testing.TB, schema, routes string) *site {
 			}
 			return ""
 		}
-	})
+	}, options...)
 	t.Cleanup(s.Close)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var work sync.WaitGroup

@@ -30,6 +30,7 @@ type knowledge struct {
 	statements []*statement
 	used       atomic.Int64 // cache.Instant of the last call
 	looking    atomic.Bool  // one fill is looking again
+	rests      atomic.Int64 // cache.Instant until which it is not asked here; of a standby
 	alone      atomic.Bool  // its statement cannot run in a transaction
 	surveyed   atomic.Bool  // it is of the configuration in effect
 	bulk       atomic.Pointer[bulk]

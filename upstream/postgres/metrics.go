@@ -30,15 +30,22 @@ type databaseMetrics struct {
 	unknown   *metrics.Counter
 	catalogue *metrics.Counter
 	waiting   atomic.Int64
+	// standby is what became of fills that a standby was asked for, by result: answered, or refused, behind or failed
+	// and then the primary's; and those that it answered instead of a primary that is away.
+	standby map[string]*metrics.Counter
 }
 
 func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
+	name := "postgres"
+	if d.primary != nil {
+		name = "standby"
+	}
 	m := &databaseMetrics{
 		requests:  make(map[ErrorClass]*metrics.Counter),
-		ok:        set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="ok"}`),
-		duration:  set.GetOrCreatePrometheusHistogram(`forebay_upstream_duration_seconds{upstream="postgres"}`),
-		refused:   set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="circuit_open"}`),
-		retries:   set.GetOrCreateCounter(`forebay_upstream_retries_total{upstream="postgres"}`),
+		ok:        set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="` + name + `",outcome="ok"}`),
+		duration:  set.GetOrCreatePrometheusHistogram(`forebay_upstream_duration_seconds{upstream="` + name + `"}`),
+		refused:   set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="` + name + `",outcome="circuit_open"}`),
+		retries:   set.GetOrCreateCounter(`forebay_upstream_retries_total{upstream="` + name + `"}`),
 		waits:     set.GetOrCreateCounter(`forebay_db_pool_waits_total`),
 		timeouts:  set.GetOrCreateCounter(`forebay_db_pool_timeouts_total`),
 		looks:     set.GetOrCreateCounter(`forebay_db_dependency_looks_total`),
@@ -49,10 +56,18 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 	}
 	for c := Unavailable; c <= Fault; c++ {
 		if c != CircuitOpen && c != PoolExhausted {
-			m.requests[c] = set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="postgres",outcome="` + label(c) + `"}`)
+			m.requests[c] = set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="` + name + `",outcome="` + label(c) + `"}`)
 		}
 	}
-	set.GetOrCreateGauge(`forebay_breaker_state{upstream="postgres"}`, func() float64 { return float64(d.breaker.circuit.State()) })
+	set.GetOrCreateGauge(`forebay_breaker_state{upstream="`+name+`"}`, func() float64 { return float64(d.breaker.circuit.State()) })
+	if d.primary != nil {
+		return m // what follows is of the primary's pool, and of all rules
+	}
+	m.standby = make(map[string]*metrics.Counter)
+	for _, result := range []string{"answered", "refused", "behind", "failed", "instead"} {
+		m.standby[result] = set.GetOrCreateCounter(`forebay_standby_fills_total{result="` + result + `"}`)
+	}
+	set.GetOrCreateGauge(`forebay_standby_lag_seconds`, d.standbyLag)
 	set.GetOrCreateGauge(`forebay_db_pool_max`, func() float64 { return float64(d.Stats().Max) })
 	set.GetOrCreateGauge(`forebay_db_pool_available`, func() float64 { return float64(d.Stats().Available) })
 	set.GetOrCreateGauge(`forebay_db_pool_in_use`, func() float64 { return float64(d.Stats().InUse) })

@@ -77,6 +77,12 @@ const oracleRoutes = `
 // database answers now. FOREBAY_ORACLE_ROUNDS may be raised for a longer run.
 func TestCurrentResponsesAreWhatTheDatabaseAnswers(t *testing.T) {
 	t.Parallel()
+	compareWithDatabase(t, newFollowed(t, oracleSchema, oracleRoutes), func(*rand.Rand) {})
+}
+
+// compareWithDatabase fills and writes, with something else happening between rounds.
+func compareWithDatabase(t *testing.T, s *site, between func(*rand.Rand)) {
+	t.Helper()
 	rounds, seed := 60, rand.Uint64()
 	if text := os.Getenv("FOREBAY_ORACLE_ROUNDS"); text != "" {
 		var err error
@@ -85,7 +91,6 @@ func TestCurrentResponsesAreWhatTheDatabaseAnswers(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(seed, 1))
-	s := newFollowed(t, oracleSchema, oracleRoutes)
 	writer := connect(t, s.url)
 	var requests []string
 	for id := range 8 {
@@ -101,6 +106,7 @@ func TestCurrentResponsesAreWhatTheDatabaseAnswers(t *testing.T) {
 	memory := make(map[string]stored)
 	kept, checked := 0, 0
 	for round := range rounds {
+		between(r)
 		for range 3 { // a writer from outside, and forebay's own, while responses are being filled
 			statement := randomWrite(r)
 			if r.IntN(4) == 0 {
@@ -129,7 +135,7 @@ func TestCurrentResponsesAreWhatTheDatabaseAnswers(t *testing.T) {
 				continue
 			}
 			checked++
-			if got := s.body(t, request); got != m.body {
+			if got := s.truth(t, request); got != m.body {
 				t.Fatalf("seed %d, round %d: %s is stored as %s, the database answers %s; it depends on %q", seed, round, request, m.body, got, m.standing.Dependencies())
 			}
 		}
@@ -138,6 +144,18 @@ func TestCurrentResponsesAreWhatTheDatabaseAnswers(t *testing.T) {
 	if checked < rounds {
 		t.Errorf("only %d responses were current", checked)
 	}
+}
+
+// truth returns what the primary answers.
+func (s *site) truth(t testing.TB, request string) string {
+	t.Helper()
+	call := s.call(t, request, "")
+	call.Primary = true
+	f, err := s.Fill(t.Context(), call)
+	if err != nil {
+		t.Fatalf("%s: %v", request, err)
+	}
+	return string(f.Response.Body)
 }
 
 // randomWrite returns a statement, or a transaction of several.

@@ -23,6 +23,8 @@ type ownStatements struct {
 	local      *statement // the settings alone, for transactions that take no snapshot; nil where sessions have them
 	customPlan *statement
 	unbounded  *statement // no statement_timeout: for exports
+	replayed   *statement // of a standby, as the next one
+	vouch      *statement
 }
 
 func newOwnStatements(cfg Config) ownStatements {
@@ -40,6 +42,8 @@ func newOwnStatements(cfg Config) ownStatements {
 		rollbackTo: ownStatement("ROLLBACK TO SAVEPOINT forebay"),
 		customPlan: ownStatement("select " + setting("plan_cache_mode", "force_custom_plan")),
 		unbounded:  ownStatement("select " + setting("statement_timeout", "0")),
+		replayed:   ownStatement(replayedQuery),
+		vouch:      ownStatement(vouchQuery),
 	}
 	if !cfg.PreparedStatements {
 		settings := sessionSettings(cfg)

@@ -11,16 +11,19 @@ import (
 // before it. The error is an *Error.
 func (d *Database) Position(ctx context.Context) (uint64, error) {
 	var position uint64
-	err := d.run(ctx, func(ctx context.Context, s *session) error {
-		answer := s.pg.ExecParams(ctx, "select pg_catalog.pg_current_wal_insert_lsn()::text", nil, nil, nil, nil).Read()
-		if answer.Err != nil {
-			return fmt.Errorf("ask for the WAL position: %w", answer.Err)
-		}
-		var err error
-		position, err = parsePosition(string(answer.Rows[0][0]))
+	err := d.run(ctx, func(ctx context.Context, s *session) (err error) {
+		position, err = s.position(ctx)
 		return err
 	})
 	return position, err
+}
+
+func (s *session) position(ctx context.Context) (uint64, error) {
+	answer := s.pg.ExecParams(ctx, "select pg_catalog.pg_current_wal_insert_lsn()::text", nil, nil, nil, nil).Read()
+	if answer.Err != nil {
+		return 0, fmt.Errorf("ask for the WAL position: %w", answer.Err)
+	}
+	return parsePosition(string(answer.Rows[0][0]))
 }
 
 // parsePosition reads a pg_lsn, as in 16/B374D848.

@@ -189,7 +189,11 @@ func (d *Database) TableName(dependency cache.Dependency) string {
 	if !ok {
 		return ""
 	}
-	return d.catalogue.name(oid)
+	name := d.catalogue.name(oid)
+	if name == "" && d.standby != nil {
+		name = d.standby.catalogue.name(oid)
+	}
+	return name
 }
 
 // TableDependency returns the dependency on the table of that name, "table" or "schema.table". A name

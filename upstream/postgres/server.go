@@ -141,6 +141,20 @@ func (s *server) begin(found facts, own backend) {
 	s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
 }
 
+// greet learns which standby a new connection leads to. It need not be the one that others lead to: each answer of a
+// standby proves by itself what it is worth.
+func (s *server) greet(ctx context.Context, conn *pgconn.PgConn) (facts, backend, error) {
+	found, own, _, err := identify(ctx, conn, nil)
+	if err != nil {
+		return facts{}, backend{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = found
+	s.backends = append(s.backends, own)
+	return found, own, nil
+}
+
 // leave removes a connection that is being closed.
 func (s *server) leave(b backend) {
 	s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ const (
 type session struct {
 	db       *Database
 	pg       *pgconn.PgConn
+	facts    facts // of a standby's; the primary's are the server's
 	backend  backend
 	epoch    uint64 // of the server, in which it was met
 	born     time.Time
@@ -53,7 +55,10 @@ func (s *session) ready(ctx context.Context, statements ...*statement) error {
 	generation := s.db.catalogue.generation.Load()
 	for _, st := range statements {
 		p := s.prepared[st.name]
-		if p == nil || (!st.own && (p.shape == nil || p.shape.generation != generation)) {
+		if p != nil && (st.own || p.shape != nil && p.shape.generation == generation) {
+			continue
+		}
+		if !slices.ContainsFunc(missing, func(other *statement) bool { return other.name == st.name }) { // two with one text
 			missing = append(missing, st)
 		}
 	}

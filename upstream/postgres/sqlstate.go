@@ -48,7 +48,7 @@ func (d *Database) explainServer(ctx context.Context, pg *pgconn.PgError, err er
 			Detail: "Others are changing the same data; the request may be tried again.",
 		}
 	case pgerrcode.ReadOnlySQLTransaction, pgerrcode.FeatureNotSupported:
-		if d.server.facts().recovery {
+		if d.primary == nil && d.server.facts().recovery {
 			return unavailable(err)
 		}
 		return fault(err)

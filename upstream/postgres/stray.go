@@ -93,6 +93,7 @@ func (d *Database) lookAfterStrays(ctx context.Context, s *session) error {
 			return err
 		}
 		if !runs && s.present() {
+			d.floor.unknow()
 			d.strays.ended(d.log, one)
 		}
 	}

@@ -24,7 +24,7 @@ type taken struct {
 // share takes over a snapshot that is at hand, unless a change came in since, which this fill's statement may
 // see and the snapshot does not. Called after the log was asked for its position.
 func (f *filling) share() {
-	if f.look != trusting || f.consistent() || f.call.Rule.Query.CustomPlan || !f.d.cfg.PreparedStatements {
+	if f.readsStandby() || f.look != trusting || f.consistent() || f.call.Rule.Query.CustomPlan || !f.d.cfg.PreparedStatements {
 		return // then more has to be said before the statement
 	}
 	t := f.d.shared.Load()

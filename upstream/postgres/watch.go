@@ -106,10 +106,20 @@ func (d *Database) tidy() {
 // happened meanwhile is noticed the next time.
 func (d *Database) compare(ctx context.Context, before prints) prints {
 	oids := d.watched()
+	turn, position := d.floor.turn(), uint64(0)
 	var now prints
 	err := d.glance(ctx, func(ctx context.Context, s *session) error {
 		var err error
 		if now, err = s.prints(ctx, oids); err != nil {
+			return err
+		}
+		switch {
+		case d.standby != nil:
+			position, err = s.position(ctx) // behind all that the prints show
+		case d.primary != nil:
+			err = d.lookAtStandby(ctx, s)
+		}
+		if err != nil {
 			return err
 		}
 		return d.lookAfterStrays(ctx, s)
@@ -118,24 +128,27 @@ func (d *Database) compare(ctx context.Context, before prints) prints {
 		return nil
 	}
 	if before != nil {
-		d.react(now, before, oids)
+		d.react(now, before, oids, position)
 	}
+	d.floor.settle(turn, position)
 	return now
 }
 
-// react outdates what hangs on the differences.
-func (d *Database) react(now, before prints, oids []uint32) {
+// react outdates what hangs on the differences. Position lies behind them all; it is for standbys.
+func (d *Database) react(now, before prints, oids []uint32, position uint64) {
 	otherMeanings := now["meanings"] != before["meanings"]
 	changed := now.changed(before, oids)
 	if len(changed) == 0 && now["relations"] == before["relations"] && !otherMeanings {
 		return
 	}
-	d.metrics.catalogue.Inc()
-	d.logger.Info("the database's catalogue has changed", "relations", len(changed))
+	d.floor.raise(position)
+	if d.standby != nil {
+		d.standby.catalogue.advance()
+	}
 	d.catalogue.advance() // first: a fill that began before it and asks after the purge refuses itself
 	purge := dependenciesOf(changed)
 	if otherMeanings {
-		d.known.Range(func(_, k any) bool {
+		d.eachKnown(func(_, k any) bool {
 			purge = append(purge, cache.Rule(k.(*knowledge).rule.Name))
 			return true
 		})
@@ -143,6 +156,11 @@ func (d *Database) react(now, before prints, oids []uint32) {
 	if len(purge) > 0 {
 		d.log.Purge(cache.Purge{Dependencies: purge})
 	}
+	if d.primary != nil {
+		return // the primary's poll tells of it
+	}
+	d.metrics.catalogue.Inc()
+	d.logger.Info("the database's catalogue has changed", "relations", len(changed))
 }
 
 // changed returns the relations whose print is another one, or that are gone; and, when any relation of
@@ -162,7 +180,7 @@ func (p prints) changed(before prints, oids []uint32) []uint32 {
 // watched returns the relations that any rule depends on.
 func (d *Database) watched() []uint32 {
 	set := make(map[uint32]bool)
-	d.known.Range(func(_, k any) bool {
+	d.eachKnown(func(_, k any) bool {
 		if f := k.(*knowledge).found.Load(); f != nil {
 			for _, r := range f.relations {
 				set[r.oid] = true

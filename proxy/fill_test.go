@@ -1,0 +1,34 @@
+package proxy
+
+import (
+	"testing"
+	"time"
+
+	"forebay/cache"
+)
+
+// Positions and transaction ids do not compare: between an answer of the primary and one of a standby the times tell
+// which of them cannot have seen more.
+func TestAStandbysAnswerDoesNotReplaceOneThatOverlappedIt(t *testing.T) {
+	t.Parallel()
+	log := cache.NewChangeLog("test")
+	start := time.Now()
+	response := func(s cache.Snapshot, from, to time.Duration) *cache.StoredResponse {
+		return &cache.StoredResponse{
+			RequestTime: start.Add(from), ResponseTime: start.Add(to), Standing: log.Stand(nil, log.Position(), s, nil),
+		}
+	}
+	primary, standby := cache.Snapshot{Xmin: 10, Xmax: 10}, cache.Snapshot{Replayed: 10}
+	f := func(name string, kept, brought *cache.StoredResponse, want bool) {
+		t.Helper()
+		if got := sawMore(kept, brought); got != want {
+			t.Errorf("%s: %v; want %v", name, got, want)
+		}
+	}
+	f("a standby was asked before the primary had answered", response(primary, 1, 3), response(standby, 2, 4), true)
+	f("a standby was asked after the primary had answered", response(primary, 1, 2), response(standby, 3, 4), false)
+	f("the primary was asked before a standby had answered", response(standby, 2, 3), response(primary, 1, 4), true)
+	f("the primary was asked after a standby had answered", response(standby, 1, 2), response(primary, 3, 4), false)
+	f("a standby further on", response(cache.Snapshot{Replayed: 9}, 1, 2), response(standby, 1, 3), false)
+	f("a standby further behind", response(standby, 1, 2), response(cache.Snapshot{Replayed: 9}, 1, 3), true)
+}
