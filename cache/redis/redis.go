@@ -71,6 +71,7 @@ type Store struct {
 	tail        goredis.UniversalClient // to wait for its next entries
 	chainClient goredis.UniversalClient // to read and write the chain of changes; nil without exact
 	breaker     *gobreaker.TwoStepCircuitBreaker[struct{}]
+	alarmed     atomic.Bool // the breaker is not closed
 
 	history *history
 	outbox  *outbox
@@ -101,7 +102,7 @@ func New(cfg Config, deps Deps) (*Store, error) {
 		client: to.client(poolSize, cfg.Budget), control: to.client(controlPoolSize, controlTimeout), tail: to.client(tailPoolSize, controlTimeout),
 		history: newHistory(),
 	}
-	s.gets.client = s.client
+	s.gets.init(s)
 	s.outbox = newOutbox(s.history, s.instance)
 	s.metrics = newMetrics(deps.Metrics, s)
 	s.health = health{store: s}
@@ -116,9 +117,6 @@ func New(cfg Config, deps Deps) (*Store, error) {
 // Run follows the shared log and writes to it, until ctx ends. Before it has read the log, Get and Set
 // do nothing. When it returns, so do they for good.
 func (s *Store) Run(ctx context.Context) error {
-	if err := s.gets.open(); err != nil {
-		return err
-	}
 	stop := context.AfterFunc(ctx, func() { _ = s.tail.Close() }) // a read that waits for the log ends with it
 	defer stop()
 	var wg sync.WaitGroup
@@ -133,7 +131,7 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.exact != nil {
 		defer s.chainClient.Close()
 	}
-	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close(), s.client.Close())
+	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close())
 }
 
 // Get returns the response stored under key if it may still be used as far as this instance knows. It
@@ -146,11 +144,8 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 		return nil, ErrUnknown
 	}
 	asked := s.log.Position() // before Redis is asked: a purge from now on outdates what it answers
-	var b []byte
-	err := s.guarded(ctx, func(ctx context.Context) (err error) {
-		b, err = s.gets.get(ctx, s.redisKey(key), now)
-		return err
-	})
+	var room [96]byte
+	b, err := s.gets.get(ctx, s.appendRedisKey(room[:0], key), now)
 	switch {
 	case errors.Is(err, goredis.Nil):
 		s.metrics.getsMiss.Inc()
@@ -293,11 +288,12 @@ func (s *Store) Delete(ctx context.Context, key []byte) error {
 func (s *Store) recent() bool { return s.clock.Now() < cache.Instant(s.known.Load()) }
 
 // redisKey returns the key in Redis: short, whatever the key's length, and without what it says.
-func (s *Store) redisKey(key []byte) string {
+func (s *Store) redisKey(key []byte) string { return string(s.appendRedisKey(nil, key)) }
+
+func (s *Store) appendRedisKey(dst, key []byte) []byte {
 	sum := sha256.Sum256(key)
-	b := make([]byte, 0, 64)
-	b = append(append(b, s.cfg.Prefix...), "r1:"...)
-	return string(base64.RawURLEncoding.AppendEncode(b, sum[:16]))
+	dst = append(append(dst, s.cfg.Prefix...), "r1:"...)
+	return base64.RawURLEncoding.AppendEncode(dst, sum[:16])
 }
 
 // newNonce returns a random number that is not zero.
