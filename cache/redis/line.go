@@ -19,7 +19,7 @@ const (
 	// much at once, and what is far away is not waited for in line.
 	fewTrips  = 2
 	mostTrips = 16
-	pace      = 250 * time.Microsecond
+	pace      = time.Millisecond
 
 	tripGets   = 128     // Gets in one round trip, at most
 	tripBytes  = 1 << 20 // and about so many bytes: the last one's answer must come within the budget, too
@@ -50,14 +50,14 @@ type line struct {
 
 // waiter is one Get. It belongs to its caller but between being put in line and told.
 type waiter struct {
-	key   string // of room
-	room  []byte
-	args  [2]any // of cmd: the name and &key, so that a key costs no allocation of its own
-	cmd   *goredis.StringCmd
-	asked cache.Instant
-	leaves bool // its caller may leave before it is told
-	told  chan bool // true: go for all who wait; false: cmd has the answer
-	err   error
+	key    string // of room
+	room   []byte
+	args   [2]any // of cmd: the name and &key, so that a key costs no allocation of its own
+	cmd    *goredis.StringCmd
+	asked  cache.Instant
+	leaves bool      // its caller may leave before it is told
+	told   chan bool // true: go for all who wait; false: cmd has the answer
+	err    error
 }
 
 // newLine makes a line of Gets for the node.

@@ -156,18 +156,18 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 	case err != nil:
 		s.metrics.getsError.Inc()
 		return nil, fmt.Errorf("get from Redis: %w", err)
-	case !s.recent():
+	}
+	if now = s.clock.Now(); now >= cache.Instant(s.known.Load()) {
 		s.metrics.getsUnknown.Inc()
 		return nil, ErrUnknown
 	}
-	return s.admit(key, asked, b), nil
+	return s.admit(key, asked, b, now), nil
 }
 
 // admit makes a response of bytes found in Redis, or nil if there is any doubt about them.
-func (s *Store) admit(key []byte, asked cache.Position, b []byte) *cache.StoredResponse {
-	now := s.clock.Now()
-	v, err := parseValue(b)
-	if err != nil {
+func (s *Store) admit(key []byte, asked cache.Position, b []byte, now cache.Instant) *cache.StoredResponse {
+	var v value
+	if err := v.parse(b); err != nil {
 		s.metrics.invalid(err)
 		return nil
 	}
@@ -194,14 +194,14 @@ func (s *Store) admit(key []byte, asked cache.Position, b []byte) *cache.StoredR
 		s.metrics.getsHit.Inc()
 		return r
 	}
-	return s.admitForeign(key, asked, v)
+	return s.admitForeign(key, asked, &v, now)
 }
 
 // admitForeign judges what another process wrote. Its xids and positions mean nothing here, so only what
 // changes do not concern is taken, and what the chain of changes tells of.
-func (s *Store) admitForeign(key []byte, asked cache.Position, v *value) *cache.StoredResponse {
+func (s *Store) admitForeign(key []byte, asked cache.Position, v *value, now cache.Instant) *cache.StoredResponse {
 	if !v.response.TTLOnly {
-		return s.admitExact(key, v, s.clock.Now())
+		return s.admitExact(key, v, now)
 	}
 	verdict := s.history.judge(v)
 	if verdict == cache.Outdated {
