@@ -40,6 +40,11 @@ func answered(err error) bool {
 	return err == nil || errors.Is(err, goredis.Nil) || goredis.IsOOMError(err) || isWrongType(err)
 }
 
+// stopped reports whether the breaker kept a call from Redis.
+func stopped(err error) bool {
+	return errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
+}
+
 // isWrongType reports whether Redis has something of another type under the key.
 func isWrongType(err error) bool { return err != nil && goredis.HasErrorPrefix(err, "WRONGTYPE") }
 

@@ -132,8 +132,8 @@
 //
 // # How values are asked for
 //
-// Who asks while fewer than two round trips to a node are under way goes at once, and takes along all who wait;
-// when it is back, the first of those who came meanwhile goes for all of them. A round trip ends with the budget of
+// Who asks while fewer than two round trips to a node are under way, or none was begun for a millisecond, goes at
+// once, and takes along all who wait; when it is back, the first of those who came meanwhile goes for all of them. A round trip ends with the budget of
 // the one of its callers who asked first. In a cluster each node has a line of its own.
 //
 // # What it costs when Redis fails

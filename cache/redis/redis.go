@@ -153,6 +153,8 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 	case isWrongType(err):
 		s.metrics.invalid(errGarbage)
 		return nil, nil
+	case stopped(err):
+		return nil, fmt.Errorf("get from Redis: %w", err)
 	case err != nil:
 		s.metrics.getsError.Inc()
 		return nil, fmt.Errorf("get from Redis: %w", err)
