@@ -21,7 +21,6 @@ type gets struct {
 	cluster *goredis.ClusterClient // the same; nil: there is one node
 	mapped  atomic.Bool            // the cluster's nodes are known, so that asking for a key's does not block
 	one     *line                  // where there is one node
-	trips   sync.WaitGroup         // that nobody waits for
 
 	mu     sync.RWMutex // guards all below
 	nodes  map[*goredis.Client]*line
@@ -55,7 +54,7 @@ func (g *gets) close() error {
 	err := g.client.Close()
 	for _, l := range lines {
 		if l != nil {
-			l.spawned.Wait()
+			<-l.idle
 		}
 	}
 	return err

@@ -190,3 +190,26 @@ func TestNeighboursInARoundTripHaveAnswersOfTheirOwn(t *testing.T) {
 		t.Errorf("health is %s: %s", state, reason)
 	}
 }
+
+func TestRunEndsARoundTripThatHangs(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: time.Hour})
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Signal(syscall.SIGCONT) })
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := i.getError(context.Background()); err == nil {
+				t.Error("an answer of a frozen server")
+			}
+		})
+	}
+	under, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond) // by its end the others are under way or wait
+	defer cancel()
+	_ = i.getError(under)
+	i.stop()
+	wg.Wait()
+}

@@ -35,10 +35,10 @@ var (
 // who wait, and when it is back makes the first of those who came meanwhile do the same. So nobody waits for a
 // timer, and no goroutine stands between a caller and its answer. Safe for concurrent use.
 type line struct {
-	store   *Store
-	node    goredis.Cmdable
-	spare   sync.Pool // of *waiter
-	spawned sync.WaitGroup
+	store *Store
+	node  goredis.Cmdable
+	spare sync.Pool     // of *waiter
+	idle  chan struct{} // closed when nothing is under way and nothing will be
 
 	mu      sync.Mutex // guards all below
 	waiting []*waiter
@@ -62,7 +62,7 @@ type waiter struct {
 
 // newLine makes a line of Gets for the node.
 func newLine(s *Store, node goredis.Cmdable) *line {
-	l := &line{store: s, node: node}
+	l := &line{store: s, node: node, idle: make(chan struct{})}
 	l.spare.New = func() any {
 		w := &waiter{told: make(chan bool, 1)}
 		w.args = [2]any{"get", &w.key}
@@ -77,6 +77,9 @@ func (l *line) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	if l.under == 0 {
+		close(l.idle)
+	}
 }
 
 // get returns the bytes under the key, within the budget. It ends with ctx.
@@ -124,7 +127,7 @@ func (l *line) join(w *waiter) (lead bool, err error) {
 		l.under++
 		l.began = w.asked
 		if w.leaves {
-			l.send(w)
+			go l.trip(w)
 			return false, nil
 		}
 		return true, nil
@@ -133,11 +136,6 @@ func (l *line) join(w *waiter) (lead bool, err error) {
 	}
 	l.waiting = append(l.waiting, w)
 	return false, nil
-}
-
-// send goes in the waiter's place. Called with mu held.
-func (l *line) send(w *waiter) {
-	l.spawned.Go(func() { l.trip(w) })
 }
 
 // trip asks for what the waiter and those in line want, tells them, and sees that somebody goes for those who
@@ -169,6 +167,9 @@ func (l *line) next() {
 	defer l.mu.Unlock()
 	if len(l.waiting) == 0 {
 		l.under--
+		if l.closed && l.under == 0 {
+			close(l.idle)
+		}
 		return
 	}
 	w := l.waiting[0]
@@ -177,7 +178,7 @@ func (l *line) next() {
 	l.waiting = l.waiting[:len(l.waiting)-1]
 	l.began = l.store.clock.Now()
 	if w.leaves {
-		l.send(w)
+		go l.trip(w)
 		return
 	}
 	w.told <- true
