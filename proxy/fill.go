@@ -66,8 +66,8 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 	return landed, after
 }
 
-// askShared looks in the shared tier. What is found and usable moves into memory with what is left of its
-// lifetime; what is found and not usable may still serve an emergency.
+// askShared looks in the shared tier. What is found and usable moves into memory, if that wants it, with what is
+// left of its lifetime; what is found and not usable may still serve an emergency.
 func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.StoredResponse, usable bool, detail string) {
 	r, _ = p.shared.Get(ctx, key) // the tier counts and logs its errors itself
 	if r == nil || r.Kind != cache.Ordinary {
@@ -80,7 +80,9 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 	switch use {
 	case cache.Fresh:
 		p.metrics.sharedHit.Inc()
-		_ = p.memory.Set(ctx, key, r)
+		if p.memory.Wants(key) {
+			_ = p.memory.Set(ctx, key, r)
+		}
 		if detail == "" {
 			detail = "shared"
 		}

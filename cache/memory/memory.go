@@ -26,6 +26,7 @@ type Store struct {
 	coarse  *otter.CoarseClock // by which entries are dropped; readers judge by clock
 	entries *otter.Cache[string, *cache.StoredResponse]
 	metrics *storeMetrics
+	door    door
 }
 
 // clockResolution is how late entries may be dropped. Reading the precise time would cost two thirds of

@@ -24,6 +24,7 @@ func (s *Store) breakerSettings() gobreaker.Settings {
 		IsSuccessful: answered,
 		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
+			s.alarmed.Store(to != gobreaker.StateClosed)
 			if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
 				s.logger.Warn("redis breaker opened, going on without the shared tier")
 			}
@@ -37,6 +38,11 @@ func (s *Store) breakerSettings() gobreaker.Settings {
 // answered reports whether Redis did what it can.
 func answered(err error) bool {
 	return err == nil || errors.Is(err, goredis.Nil) || goredis.IsOOMError(err) || isWrongType(err)
+}
+
+// stopped reports whether the breaker kept a call from Redis.
+func stopped(err error) bool {
+	return errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
 }
 
 // isWrongType reports whether Redis has something of another type under the key.
@@ -53,18 +59,24 @@ func (s *Store) guarded(ctx context.Context, call func(context.Context) error) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Budget)
 	defer cancel()
-	err = call(ctx)
-	var network net.Error
-	switch {
-	case err == nil:
-	case ctx.Err() != nil: // the client may have said so in other words
-		err = ctx.Err()
-	case errors.As(err, &network) && network.Timeout():
-		err = context.DeadlineExceeded // the connection's deadline is the context's
+	if err = call(ctx); err != nil {
+		err = inTime(ctx, err)
 	}
 	done(err)
 	if !answered(err) && !errors.Is(err, context.Canceled) {
 		s.health.callFailed(err)
+	}
+	return err
+}
+
+// inTime returns the error, or that the time was up: the client may have said so in other words.
+func inTime(ctx context.Context, err error) error {
+	var network net.Error
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &network) && network.Timeout():
+		return context.DeadlineExceeded // the connection's deadline is the context's
 	}
 	return err
 }

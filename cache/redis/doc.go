@@ -130,6 +130,12 @@
 // the writer had read it up to no more than three seconds ago, and holds no purge of it. Ages go on by the
 // server's clock, in which every doubt makes a response older.
 //
+// # How values are asked for
+//
+// Who asks while fewer than two round trips to a node are under way, or none was begun for a millisecond, goes at
+// once, and takes along all who wait; when it is back, the first of those who came meanwhile goes for all of them. A round trip ends with the budget of
+// the one of its callers who asked first. In a cluster each node has a line of its own.
+//
 // # What it costs when Redis fails
 //
 // A call ends with the caller's deadline or with Config.Budget, and no later if the caller leaves before. Five failures in a row open a breaker, and one

@@ -2,70 +2,129 @@ package redis
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"forebay/cache"
 )
 
-const (
-	// sharedFrom is how many Gets at once there must be before all share round trips, and sharedFor for how long
-	// they then do. Measured with 1 KiB values on one machine: few are served sooner each by its own connection
-	// (1 caller: 42 against 53 µs), and 64 get 2.3 times the throughput for 0.4 times the CPU from shared ones.
-	// Only those above a number is worse than either: the rest keeps paying for round trips of its own.
-	sharedFrom = 12
-	sharedFor  = 20 * time.Millisecond
-
-	sharedBatch = 100  // Gets in one round trip, about
-	sharedQueue = 4096 // Gets that wait for one; more are refused at once
-)
+// maxLines bounds the memory of nodes that left a cluster long ago.
+const maxLines = 1000
 
 // gets reads values for many callers at once. Safe for concurrent use.
 type gets struct {
+	store   *Store
 	client  goredis.UniversalClient
-	running atomic.Int64
-	until   atomic.Int64                          // the Instant until which round trips are shared
-	pipe    atomic.Pointer[goredis.AutoPipeliner] // nil until open, and after close: then each goes its own way
+	cluster *goredis.ClusterClient // the same; nil: there is one node
+	mapped  atomic.Bool            // the cluster's nodes are known, so that asking for a key's does not block
+	one     *line                  // where there is one node
+
+	mu     sync.RWMutex // guards all below
+	nodes  map[*goredis.Client]*line
+	closed bool
 }
 
-// open starts what makes one round trip of many calls.
-func (g *gets) open() error {
-	pipe, err := g.client.AsyncAutoPipelineWithOptions(&goredis.AutoPipelineOptions{MaxBatchSize: sharedBatch, MaxQueuedCommands: sharedQueue})
-	if err != nil {
-		return fmt.Errorf("open pipeline: %w", err)
+func (g *gets) init(s *Store) {
+	g.store, g.client = s, s.client
+	if c, ok := s.client.(*goredis.ClusterClient); ok {
+		g.cluster, g.nodes = c, make(map[*goredis.Client]*line)
+		return
 	}
-	g.pipe.Store(pipe)
-	return nil
+	g.one = newLine(s, s.client)
 }
 
-// close ends it, after what is under way: at most the client's time for one answer.
+// close refuses what comes from now on, and returns when nothing is under way any more: once the client was
+// closed, too, at once.
 func (g *gets) close() error {
-	if pipe := g.pipe.Swap(nil); pipe != nil {
-		return pipe.Close()
+	g.mu.Lock()
+	g.closed = true
+	lines := []*line{g.one}
+	for _, l := range g.nodes {
+		lines = append(lines, l)
 	}
-	return nil
+	g.mu.Unlock()
+	for _, l := range lines {
+		if l != nil {
+			l.close()
+		}
+	}
+	err := g.client.Close()
+	for _, l := range lines {
+		if l != nil {
+			<-l.idle
+		}
+	}
+	return err
 }
 
-// get returns the bytes under the key. It ends with ctx; a call that shares a round trip is then left to it,
-// and nobody looks at what it brings.
-func (g *gets) get(ctx context.Context, key string, now cache.Instant) ([]byte, error) {
-	running := g.running.Add(1)
-	defer g.running.Add(-1)
-	until := cache.Instant(g.until.Load())
-	if running >= sharedFrom && until < now+cache.Instant(sharedFor/2) { // not written by everyone all the time
-		until = now + cache.Instant(sharedFor)
-		g.until.Store(int64(until))
+// get returns the bytes under the key, within the budget. It ends with ctx; what shares a round trip is then
+// left to it, and nobody looks at what it brings.
+//
+// While the breaker is not closed every call goes its own way, so that one alone tries again. In a cluster
+// that also does who meets a key that has moved: the client follows it, and learns where it is.
+func (g *gets) get(ctx context.Context, key []byte, now cache.Instant) ([]byte, error) {
+	if l := g.line(ctx, key); l != nil && !g.store.alarmed.Load() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b, err := l.get(ctx, key, now)
+		if g.cluster == nil || !elsewhere(err) {
+			return b, err
+		}
 	}
-	pipe := g.pipe.Load()
-	if now >= until || pipe == nil {
-		return g.client.Get(ctx, key).Bytes()
+	var b []byte
+	err := g.store.guarded(ctx, func(ctx context.Context) (err error) {
+		b, err = g.client.Get(ctx, string(key)).Bytes()
+		return err
+	})
+	if err == nil || errors.Is(err, goredis.Nil) {
+		g.mapped.Store(true)
 	}
-	get := goredis.NewStringCmd(ctx, "get", key)
-	if err := pipe.Submit(ctx, get).WaitContext(ctx); err != nil {
-		return nil, err
+	return b, err
+}
+
+// line returns where Gets of the key wait for a round trip, or nil if that is not known.
+func (g *gets) line(ctx context.Context, key []byte) *line {
+	if g.cluster == nil {
+		return g.one
 	}
-	return get.Bytes()
+	if !g.mapped.Load() {
+		return nil
+	}
+	node, err := g.cluster.MasterForKey(ctx, string(key))
+	if err != nil {
+		return nil
+	}
+	g.mu.RLock()
+	l := g.nodes[node]
+	g.mu.RUnlock()
+	if l != nil {
+		return l
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return nil
+	case g.nodes[node] != nil:
+		return g.nodes[node]
+	case len(g.nodes) >= maxLines:
+		return nil
+	}
+	l = newLine(g.store, node)
+	g.nodes[node] = l
+	return l
+}
+
+// elsewhere reports whether another node of the cluster has to be asked.
+func elsewhere(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, moved := goredis.IsMovedError(err)
+	_, ask := goredis.IsAskError(err)
+	return moved || ask || goredis.IsTryAgainError(err) || errors.Is(err, goredis.ErrClosed)
 }

@@ -61,8 +61,13 @@ func TestAFrozenServerCostsOneBudgetAndThenNothing(t *testing.T) {
 	for range 5 {
 		_ = timed(t, i.getError)
 	}
+	const failed = `forebay_redis_gets_total{result="error"}`
+	before := i.metric(failed)
 	if err := timed(t, i.getError); !errors.Is(err, gobreaker.ErrOpenState) && !errors.Is(err, redis.ErrUnknown) {
 		t.Errorf("after several failures: %v, want not even to try", err)
+	}
+	if i.metric(failed) != before {
+		t.Error("a call that the breaker stopped is counted as one that Redis failed")
 	}
 	reason := i.await(t, redis.Down)
 	if !strings.Contains(reason, "no answer in time") || strings.Contains(reason, "127.0.0.1") {

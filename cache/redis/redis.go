@@ -71,6 +71,7 @@ type Store struct {
 	tail        goredis.UniversalClient // to wait for its next entries
 	chainClient goredis.UniversalClient // to read and write the chain of changes; nil without exact
 	breaker     *gobreaker.TwoStepCircuitBreaker[struct{}]
+	alarmed     atomic.Bool // the breaker is not closed
 
 	history *history
 	outbox  *outbox
@@ -101,7 +102,7 @@ func New(cfg Config, deps Deps) (*Store, error) {
 		client: to.client(poolSize, cfg.Budget), control: to.client(controlPoolSize, controlTimeout), tail: to.client(tailPoolSize, controlTimeout),
 		history: newHistory(),
 	}
-	s.gets.client = s.client
+	s.gets.init(s)
 	s.outbox = newOutbox(s.history, s.instance)
 	s.metrics = newMetrics(deps.Metrics, s)
 	s.health = health{store: s}
@@ -116,9 +117,6 @@ func New(cfg Config, deps Deps) (*Store, error) {
 // Run follows the shared log and writes to it, until ctx ends. Before it has read the log, Get and Set
 // do nothing. When it returns, so do they for good.
 func (s *Store) Run(ctx context.Context) error {
-	if err := s.gets.open(); err != nil {
-		return err
-	}
 	stop := context.AfterFunc(ctx, func() { _ = s.tail.Close() }) // a read that waits for the log ends with it
 	defer stop()
 	var wg sync.WaitGroup
@@ -133,7 +131,7 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.exact != nil {
 		defer s.chainClient.Close()
 	}
-	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close(), s.client.Close())
+	return errors.Join(s.gets.close(), ignoreClosed(s.tail.Close()), s.control.Close())
 }
 
 // Get returns the response stored under key if it may still be used as far as this instance knows. It
@@ -146,11 +144,8 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 		return nil, ErrUnknown
 	}
 	asked := s.log.Position() // before Redis is asked: a purge from now on outdates what it answers
-	var b []byte
-	err := s.guarded(ctx, func(ctx context.Context) (err error) {
-		b, err = s.gets.get(ctx, s.redisKey(key), now)
-		return err
-	})
+	var room [96]byte
+	b, err := s.gets.get(ctx, s.appendRedisKey(room[:0], key), now)
 	switch {
 	case errors.Is(err, goredis.Nil):
 		s.metrics.getsMiss.Inc()
@@ -158,21 +153,23 @@ func (s *Store) Get(ctx context.Context, key []byte) (*cache.StoredResponse, err
 	case isWrongType(err):
 		s.metrics.invalid(errGarbage)
 		return nil, nil
+	case stopped(err):
+		return nil, fmt.Errorf("get from Redis: %w", err)
 	case err != nil:
 		s.metrics.getsError.Inc()
 		return nil, fmt.Errorf("get from Redis: %w", err)
-	case !s.recent():
+	}
+	if now = s.clock.Now(); now >= cache.Instant(s.known.Load()) {
 		s.metrics.getsUnknown.Inc()
 		return nil, ErrUnknown
 	}
-	return s.admit(key, asked, b), nil
+	return s.admit(key, asked, b, now), nil
 }
 
 // admit makes a response of bytes found in Redis, or nil if there is any doubt about them.
-func (s *Store) admit(key []byte, asked cache.Position, b []byte) *cache.StoredResponse {
-	now := s.clock.Now()
-	v, err := parseValue(b)
-	if err != nil {
+func (s *Store) admit(key []byte, asked cache.Position, b []byte, now cache.Instant) *cache.StoredResponse {
+	var v value
+	if err := v.parse(b); err != nil {
 		s.metrics.invalid(err)
 		return nil
 	}
@@ -199,14 +196,14 @@ func (s *Store) admit(key []byte, asked cache.Position, b []byte) *cache.StoredR
 		s.metrics.getsHit.Inc()
 		return r
 	}
-	return s.admitForeign(key, asked, v)
+	return s.admitForeign(key, asked, &v, now)
 }
 
 // admitForeign judges what another process wrote. Its xids and positions mean nothing here, so only what
 // changes do not concern is taken, and what the chain of changes tells of.
-func (s *Store) admitForeign(key []byte, asked cache.Position, v *value) *cache.StoredResponse {
+func (s *Store) admitForeign(key []byte, asked cache.Position, v *value, now cache.Instant) *cache.StoredResponse {
 	if !v.response.TTLOnly {
-		return s.admitExact(key, v, s.clock.Now())
+		return s.admitExact(key, v, now)
 	}
 	verdict := s.history.judge(v)
 	if verdict == cache.Outdated {
@@ -293,11 +290,12 @@ func (s *Store) Delete(ctx context.Context, key []byte) error {
 func (s *Store) recent() bool { return s.clock.Now() < cache.Instant(s.known.Load()) }
 
 // redisKey returns the key in Redis: short, whatever the key's length, and without what it says.
-func (s *Store) redisKey(key []byte) string {
+func (s *Store) redisKey(key []byte) string { return string(s.appendRedisKey(nil, key)) }
+
+func (s *Store) appendRedisKey(dst, key []byte) []byte {
 	sum := sha256.Sum256(key)
-	b := make([]byte, 0, 64)
-	b = append(append(b, s.cfg.Prefix...), "r1:"...)
-	return string(base64.RawURLEncoding.AppendEncode(b, sum[:16]))
+	dst = append(append(dst, s.cfg.Prefix...), "r1:"...)
+	return base64.RawURLEncoding.AppendEncode(dst, sum[:16])
 }
 
 // newNonce returns a random number that is not zero.

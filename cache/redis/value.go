@@ -136,23 +136,23 @@ func appendLists(dst []byte, r *cache.StoredResponse, s *cache.Standing) []byte 
 	return dst
 }
 
-// parseValue reads what appendValue wrote. The value's bytes and strings are views of b, which must not
+// parse reads what appendValue wrote. The value's bytes and strings are views of b, which must not
 // be written again. It never panics, and allocates no more than a small multiple of b's length.
-func parseValue(b []byte) (*value, error) {
+func (v *value) parse(b []byte) error {
 	le := binary.LittleEndian
 	switch {
 	case len(b) < 8 || string(b[:4]) != valueMagic:
-		return nil, errGarbage
+		return errGarbage
 	case b[4] != valueVersion:
-		return nil, errVersion
+		return errVersion
 	case len(b) < fixedSize || uint64(le.Uint32(b[20:])) != uint64(len(b)):
-		return nil, errLength
+		return errLength
 	case le.Uint64(b[8:]) != checksum(b):
-		return nil, errChecksum
+		return errChecksum
 	}
 	flags := le.Uint32(b[16:])
 	if flags >= flagEnd || b[5] > byte(cache.Uncacheable) {
-		return nil, errFields
+		return errFields
 	}
 	i64 := func(offset int) int64 { return int64(le.Uint64(b[offset:])) }
 	r := &cache.StoredResponse{
@@ -163,7 +163,7 @@ func parseValue(b []byte) (*value, error) {
 	setFlags(&r.Directives, flags)
 	r.Directives.MaxAge, r.Directives.SMaxAge = time.Duration(i64(136)), time.Duration(i64(144))
 	r.Directives.StaleWhileRevalidate, r.Directives.StaleIfError = time.Duration(i64(152)), time.Duration(i64(160))
-	v := &value{
+	*v = value{
 		stamp:    stamp{instance: le.Uint64(b[168:]), written: i64(24), age: time.Duration(i64(32)), incarnation: le.Uint64(b[104:]), shared: cache.SharedPosition(le.Uint64(b[112:]))},
 		response: r, asked: cache.Position(le.Uint64(b[96:])), softened: flags&flagSoftened != 0,
 		snapshot: cache.Snapshot{Xmin: le.Uint64(b[120:]), Xmax: le.Uint64(b[128:]), Replayed: le.Uint64(b[176:])},
@@ -176,9 +176,9 @@ func parseValue(b []byte) (*value, error) {
 		v.chain, v.position = rest.uint64(), rest.uint64()
 	}
 	if rest.failed || len(rest.rest) != 0 || !v.plausible() {
-		return nil, errFields
+		return errFields
 	}
-	return v, nil
+	return nil
 }
 
 // plausible reports whether the times could have been written by forebay. Reckoning with those that it

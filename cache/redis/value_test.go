@@ -12,6 +12,15 @@ import (
 	"forebay/cache"
 )
 
+// parseValue is value.parse for a value of its own.
+func parseValue(b []byte) (*value, error) {
+	v := new(value)
+	if err := v.parse(b); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // exampleStamp and example are a value with something in every field.
 var exampleStamp = stamp{instance: 0x1122334455667789, written: 1_790_000_000_123_456, age: 7 * time.Second, incarnation: 0xaabbccddeeff0011, shared: 0x0102030405060708}
 
