@@ -27,7 +27,7 @@
 //
 // Of a table that every mention of limits to column = @parameter, the rows with that value alone matter
 // (plan.go reads that off a plan, rows.go makes dependencies of it). Only what the feed tells apart so is
-// depended on so; else it is the table.
+// depended on so; else it is the table. Partitions count as the table that they are of.
 //
 // The time of day is no table: a rule that asks for it, or reaches a view or function that does, is outdated
 // by the changes under it and by its TTL (timed.go). It stays exact; what time alone does to it is only as

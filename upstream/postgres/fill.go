@@ -301,7 +301,7 @@ func (f *filling) discover(ctx context.Context) {
 	if !found.every {
 		touched = found.relations
 	}
-	f.fill.Dependencies = found.dependOn(touched, f.feed, f.call.Input.Arguments)
+	f.fill.Dependencies = found.dependOn(tops(touched), f.feed, f.call.Input.Arguments)
 	f.fill.Response.TTLOnly = found.ttl
 	f.admit(found, touched)
 }
@@ -315,7 +315,7 @@ func (f *filling) trust() {
 	}
 	f.fill.Dependencies = found.depends
 	if found.byRows() && f.feed.Mode != cache.FeedOff {
-		f.fill.Dependencies = found.dependOn(found.relations, f.feed, f.call.Input.Arguments)
+		f.fill.Dependencies = found.dependOn(found.tops, f.feed, f.call.Input.Arguments)
 	}
 	f.fill.Response.TTLOnly = found.ttl
 	if found.every || found.generation != f.d.catalogue.generation.Load() {

@@ -49,6 +49,7 @@ type finding struct {
 	timed      string                    // how it depends on the time of day; "" if it does not
 	rows       map[uint32][]rowCondition // the rows that are read of a table, where they can be told apart
 	whole      map[uint32]string         // why they cannot, of others
+	tops       []relation                // of relations: what responses depend on
 	tables     []string                  // names of the relations
 	depends    []cache.Dependency        // of a response that touched all of relations, as wholes
 	heard      []uint32                  // of relations and declared: those whose changes have to be heard of
@@ -126,7 +127,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
 func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
-	e, err := s.examine(ctx, k)
+	e, err := s.examine(ctx, k, f.relations)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil
@@ -192,8 +193,9 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 	if before == nil || before.generation == f.generation {
 		united.relations = relations
 	}
+	united.tops = tops(united.relations)
 	united.tables = names(united.relations)
-	united.depends = united.dependencies(united.relations)
+	united.depends = united.dependencies(united.tops)
 	united.heard = united.hearing(united.relations)
 	k.found.Store(&united)
 	if before == nil {

@@ -87,7 +87,8 @@ type examination struct {
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
 // that has locked. The plan is the generic one, in which parameters stay parameters.
-const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+  pg_catalog.set_config('enable_partition_pruning', '%[5]s', true);
 prepare %[1]s as %[2]s
 ;
 explain (verbose, format json) execute %[1]s%[3]s;
@@ -100,17 +101,22 @@ rollback; deallocate %[1]s`
 // mention is one scan of a statement, with the types of its parameters.
 type mention struct {
 	scan
+	relation  relation
 	statement *statement
 	types     []uint32
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why.
-func (s *session) examine(ctx context.Context, k *knowledge) (examination, error) {
-	e := examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
+// apart: the error says why. Known are relations that were found before: whether planning for a partition locks
+// what it is of depends on what the session remembers.
+func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (examination, error) {
+	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
-		found, err := s.plan(ctx, st, i, &e)
+		found, incomplete, err := s.plan(ctx, st, i, "on", &e)
+		if err == nil && incomplete {
+			found, _, err = s.plan(ctx, st, i, "off", &e)
+		}
 		if err != nil {
 			return examination{}, err
 		}
@@ -126,64 +132,80 @@ func (s *session) examine(ctx context.Context, k *knowledge) (examination, error
 	if err != nil {
 		return examination{}, err
 	}
-	for _, r := range relations {
-		e.tell(r, mentions, columns[r.oid])
+	resolve(mentions, relations)
+	for _, r := range tops(relations) {
+		e.tell(r, mentions, columns)
 	}
 	return e, nil
 }
 
-// plan plans one statement and returns its mentions of tables.
-func (s *session) plan(ctx context.Context, st *statement, nth int, e *examination) ([]mention, error) {
+// plan plans one statement and returns its mentions of tables. Incomplete: pruning has left partitions out.
+func (s *session) plan(ctx context.Context, st *statement, nth int, pruning string, e *examination) (mentions []mention, incomplete bool, err error) {
 	name := fmt.Sprintf("forebay_plan_%d", nth)
 	arguments := ""
 	if n := len(st.params); n > 0 {
 		arguments = "(" + strings.Repeat("null, ", n-1) + "null)"
 	}
 	sql := strings.TrimRight(st.sql, "; \t\r\n")
-	results, err := s.pg.Exec(ctx, fmt.Sprintf(examineScript, name, sql, arguments, s.db.server.facts().database)).ReadAll()
+	results, err := s.pg.Exec(ctx, fmt.Sprintf(examineScript, name, sql, arguments, s.db.server.facts().database, pruning)).ReadAll()
 	if err != nil {
 		if rollbackErr := s.rollback(ctx); rollbackErr == nil {
 			_, _ = s.pg.Exec(ctx, "deallocate "+name).ReadAll() // which may not be there
 		}
-		return nil, fmt.Errorf("plan statement %q: %w", st.label, err)
+		return nil, false, fmt.Errorf("plan statement %q: %w", st.label, err)
 	}
 	if len(results) != 8 || len(results[3].Rows) == 0 || len(results[4].Rows) != 1 || len(results[5].Rows) != 1 {
-		return nil, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
+		return nil, false, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
 	}
-	scans, err := parsePlan(results[3].Rows[0][0])
+	scans, incomplete, err := parsePlan(results[3].Rows[0][0])
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	locked, err := parseOids(string(results[4].Rows[0][0]))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	types, err := parseOids(string(results[5].Rows[0][0]))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for word, called := range wordsOf(strings.ReplaceAll(string(results[3].Rows[0][0]), `\"`, `"`)) {
 		e.words[word] = e.words[word] || called
 	}
 	e.oids = append(e.oids, locked...)
-	mentions := make([]mention, len(scans))
+	mentions = make([]mention, len(scans))
 	for i := range scans {
 		mentions[i] = mention{scan: scans[i], statement: st, types: types}
 	}
-	return mentions, nil
+	return mentions, incomplete, nil
 }
 
-// tell decides whether the table's rows are told apart: every mention of it has to name those it reads.
-func (e *examination) tell(r relation, mentions []mention, columns map[string]rowCondition) {
+// resolve finds the relations that are mentioned.
+func resolve(mentions []mention, relations []relation) {
+	for i := range mentions {
+		m := &mentions[i]
+		at := slices.IndexFunc(relations, func(r relation) bool { return m.schema == r.schema && m.name == r.name })
+		if at >= 0 {
+			m.relation = relations[at]
+		}
+	}
+}
+
+// tell decides whether the table's rows are told apart: every mention of it has to name those it reads. A
+// partitioned table is mentioned by its partitions, whose columns have its columns' names and other numbers.
+func (e *examination) tell(r relation, mentions []mention, columns map[uint32]map[string]rowCondition) {
 	var conditions []rowCondition
 	mentioned := false
 	for i := range mentions {
 		m := &mentions[i]
-		if m.schema != r.schema || m.name != r.name {
+		if m.relation.oid != r.oid && !(r.kind == 'p' && slices.Contains(m.relation.ancestors, r.oid)) {
 			continue
 		}
 		mentioned = true
-		condition, ok := m.condition(columns)
+		condition, ok := m.condition(columns[m.relation.oid])
+		if ok && m.relation.oid != r.oid {
+			condition, ok = condition.as(columns[r.oid])
+		}
 		if !ok {
 			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
 			return
@@ -214,6 +236,16 @@ func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool
 		}
 	}
 	return rowCondition{}, false
+}
+
+// as returns the condition on a partition as one on its table.
+func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
+	above, known := columns[c.name]
+	if !known || above.kind != c.kind {
+		return rowCondition{}, false
+	}
+	c.column = above.column
+	return c, true
 }
 
 // comparedWith reports whether the column is compared with a parameter of that type as it is: by the equality

@@ -22,6 +22,13 @@ create view barrier with (security_barrier) as select * from t where n > 0;
 create table parted (id int, k int) partition by list (k);
 create table parted_1 partition of parted for values in (1);
 create table parted_2 partition of parted for values in (2);
+create table deep (k int, id int) partition by list (k);
+create table deep_1 (id int, k int) partition by range (id);
+create table deep_11 (k int, dropped int, id int);
+alter table deep_11 drop dropped;
+alter table deep_1 attach partition deep_11 for values from (0) to (100);
+alter table deep attach partition deep_1 for values in (1);
+create table deep_2 partition of deep default;
 create table parent (id int primary key); create table child () inherits (parent);
 create function opaque(x int) returns int language plpgsql stable as $$ begin return (select count(*) from t); end $$;
 create function plus(x int) returns int language sql immutable as 'select x + 1';
@@ -123,7 +130,14 @@ var toldApart = []struct{ query, rows string }{
 	{"select * from t where id = @i and opaque(1) > 0", ""},
 	// heirs are tables of their own, partitions are not
 	{"select * from parent where id = @i", "child[id] parent[id]"},
-	{"select * from parted where id = @i", "parted_1[id] parted_2[id]"},
+	{"select * from parted where id = @i", "parted[id]"},
+	{"select * from parted where k = @i", "parted[k]"}, // though pruning leaves every partition out
+	{"select * from parted where k = 2 and id = @i", "parted[id]"},
+	{"select * from parted where k = @i or id = @i", ""},
+	{"select * from parted where id = @i union all select * from parted_1", ""},
+	{"select * from deep where id = @i", "deep[id]"},
+	{"select * from deep where k = @i", "deep[k]"},
+	{"select * from deep join parted p using (k) where deep.id = @i and p.id = @i", "deep[id] parted[id]"},
 }
 
 func TestRowsAreToldApart(t *testing.T) {

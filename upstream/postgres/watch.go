@@ -133,7 +133,7 @@ func (d *Database) react(now, before prints, oids []uint32) {
 	d.metrics.catalogue.Inc()
 	d.logger.Info("the database's catalogue has changed", "relations", len(changed))
 	d.catalogue.advance() // first: a fill that began before it and asks after the purge refuses itself
-	purge := dependenciesOf(changed)
+	purge := dependenciesOf(d.withAncestors(changed))
 	if otherMeanings {
 		d.known.Range(func(_, k any) bool {
 			purge = append(purge, cache.Rule(k.(*knowledge).rule.Name))
@@ -174,6 +174,23 @@ func (d *Database) watched() []uint32 {
 		return true
 	})
 	return slices.Sorted(maps.Keys(set))
+}
+
+// withAncestors adds what relations are partitions or heirs of, as far as any rule reads them.
+func (d *Database) withAncestors(oids []uint32) []uint32 {
+	all := slices.Clone(oids)
+	d.known.Range(func(_, k any) bool {
+		if f := k.(*knowledge).found.Load(); f != nil {
+			for _, r := range f.relations {
+				if slices.Contains(oids, r.oid) {
+					all = append(all, r.ancestors...)
+				}
+			}
+		}
+		return true
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // glance does work on a session if one is free soon. It neither waits for nor tells the breaker: while
