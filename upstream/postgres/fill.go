@@ -39,6 +39,7 @@ type filling struct {
 	feed       *cache.Feed // as it was when the log was asked for its position
 	sharing    bool        // another fill's snapshot
 	generation uint64      // of the catalogue before anything was sent
+	since      *comparison // that was the last before anything was sent
 	scratch    *scratch
 	sent       cache.Instant
 	took       []time.Duration // by statement
@@ -49,6 +50,7 @@ type filling struct {
 }
 
 func (f *filling) do(ctx context.Context) error {
+	f.since = f.d.compared.Load()
 	f.generation = f.d.catalogue.generation.Load()
 	f.look = f.d.look(f.k, f.d.clock.Now())
 	if f.look == atLocks {
@@ -339,7 +341,7 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 	now := f.d.clock.Now()
 	switch {
 	case known == nil || known.generation != f.generation:
-		known, err = f.s.conclude(ctx, f.k, seen, f.generation)
+		known, err = f.s.conclude(ctx, f.k, seen, f.generation, f.since)
 		if err != nil {
 			return nil, nil, err
 		}

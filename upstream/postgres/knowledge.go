@@ -39,7 +39,8 @@ type knowledge struct {
 
 // finding is what looking at a rule found. Immutable; safe for concurrent use.
 type finding struct {
-	generation uint64 // of the catalogue
+	generation uint64      // of the catalogue
+	since      *comparison // after which what was found was read
 	at         cache.Instant
 	relations  []relation // sorted by oid; of an every-fill rule, all that any fill has touched
 	declared   []uint32
@@ -87,8 +88,8 @@ func (d *Database) look(k *knowledge, now cache.Instant) look {
 }
 
 // conclude makes a finding of the first look in a catalogue state.
-func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, generation uint64) (*finding, error) {
-	f := &finding{generation: generation, relations: seen.relations}
+func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, generation uint64, since *comparison) (*finding, error) {
+	f := &finding{generation: generation, since: since, relations: seen.relations}
 	var err error
 	if f.declared, err = s.resolve(ctx, k.rule.DependsOn); err != nil {
 		return nil, err
@@ -192,6 +193,9 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 	relations, grown := unite(known, f.relations)
 	if before == nil || before.generation == f.generation {
 		united.relations = relations
+	}
+	if before != nil && before.generation == f.generation && before.since.before(united.since) {
+		united.since = before.since
 	}
 	united.tops = tops(united.relations)
 	united.tables = names(united.relations)

@@ -94,7 +94,7 @@ func (d *Database) judgeVantage(v Vantage, rule *rules.Rule, oids []uint32) Vant
 // declared returns the oids of the tables that the rule declares, once per catalogue state, and has the feed
 // follow them.
 func (s *session) declared(ctx context.Context, rule *rules.Rule) ([]uint32, error) {
-	generation := s.db.catalogue.generation.Load()
+	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
 	if oids, ok := s.db.vantages.tables(rule, generation); ok {
 		return oids, nil
 	}
@@ -106,7 +106,7 @@ func (s *session) declared(ctx context.Context, rule *rules.Rule) ([]uint32, err
 	if err != nil {
 		return nil, err
 	}
-	s.db.vantages.know(rule, generation, oids, relations)
+	s.db.vantages.know(rule, generation, since, oids, relations)
 	s.db.follow()
 	return oids, nil
 }
