@@ -26,6 +26,7 @@ select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfileno
     <= pg_catalog.age(w.since::pg_catalog.xid), false)
 from unnest($1::pg_catalog.oid[], $2::pg_catalog.xid8[]) w (oid, since) join pg_catalog.pg_class c on c.oid = w.oid
 union all select 'xmin', pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, false
+union all select 'life', ` + lifeExpression + `, false
 union all select 'relations', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_class c
     where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'),
@@ -56,7 +57,7 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
 //	others:  change the table
 //	compare: B, the first with the table in it, must not take what it is by now for what it was
 type comparison struct {
-	epoch  uint64            // of the server
+	epoch  uint64            // of the server, in which its session was met
 	nth    uint64            // in the order in which they were asked for
 	xmin   string            // what is older was there
 	prints map[string]string // by the first column of watchQuery
@@ -72,6 +73,9 @@ func (d *Database) compare(ctx context.Context) bool {
 		var err error
 		if now, err = s.prints(ctx, watched); err != nil {
 			return err
+		}
+		if d.server.blur {
+			s.lives(now.prints["life"]) // else the comparison is of another epoch
 		}
 		return d.lookAfterStrays(ctx, s)
 	})

@@ -57,7 +57,8 @@
 // # Behind a transaction pooler
 //
 // With PreparedStatements off nothing outlives a transaction: statements are parsed each time, values
-// travel as text, and the settings of a session become settings of each transaction. Since nobody can
-// tell which server connection answered, a crash of the server that keeps its start time is not noticed
-// there; with synchronous_commit on, nothing is lost by such a crash that anybody saw.
+// travel as text, and the settings of a session become settings of each transaction. Nobody can tell which server
+// connection answered, so a crash of the server, or another one in its place, would not be noticed: each snapshot
+// and each write brings home in which life of the server it was (server.go), and so does the comparison of the
+// catalogue, for when nothing is asked.
 package postgres

@@ -226,7 +226,7 @@ func (f *filling) receiveSnapshot(r *round) error {
 			break
 		}
 		taken = true
-		if string(values[1]) == "t" {
+		if string(values[1]) == "t" || f.d.server.blur && !f.s.lives(string(values[2])) {
 			f.fill.Refused = cache.RefusedSnapshot
 		}
 	}

@@ -36,12 +36,15 @@ func (d *Database) Vantage(ctx context.Context, rule *rules.Rule) (Vantage, erro
 			return err
 		}
 		at := d.clock.Now()
-		answer := s.pg.ExecParams(ctx, "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()", nil, nil, nil, nil).Read()
+		answer := s.pg.ExecParams(ctx, d.own.vantage, nil, nil, nil, nil).Read()
 		if answer.Err != nil {
 			return fmt.Errorf("take snapshot: %w", answer.Err)
 		}
 		if v.Snapshot, err = cache.ParseSnapshot(answer.Rows[0][0]); err != nil {
 			return err
+		}
+		if d.server.blur {
+			s.lives(string(answer.Rows[0][2])) // else the session is not comparable from here on
 		}
 		switch {
 		case string(answer.Rows[0][1]) == "t":
