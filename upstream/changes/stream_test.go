@@ -347,8 +347,8 @@ func TestAPartitionThatComesBetweenPolls(t *testing.T) {
 		create table accounts_eu partition of accounts for values in ('eu')`)
 	accounts := w.oid("accounts")
 	p := newTap(t, Config{URL: rules.Secret(w.url), Poll: time.Hour})
-	watch := func() { p.Watch(map[uint32][]int16{accounts: {1, 2}}) }
-	watch()
+	wanted := map[uint32][]int16{accounts: {1, 2}}
+	p.wanted.Store(&wanted) // without a word that has the catalogue polled once more
 	p.run()
 	p.covered(accounts)
 	w.exec(`create table accounts_us partition of accounts for values in ('us')`)
@@ -356,7 +356,7 @@ func TestAPartitionThatComesBetweenPolls(t *testing.T) {
 	w.exec(`insert into accounts values (1, 'us')`)
 	p.caught(w)
 	list.current("an insert that nobody hears of") // else the test proves nothing
-	watch()
+	p.Watch(wanted)
 	list.outdated("the partition that was found")
 	p.eventually("the partition is followed", func() bool {
 		_, refused := p.try(w, cache.Row(accounts, 2, "us"))
