@@ -61,7 +61,7 @@ type comparison struct {
 	nth    uint64            // in the order in which they were asked for
 	xmin   string            // what is older was there
 	prints map[string]string // by the first column of watchQuery
-	young  map[uint32]bool   // relations of which a column has changed since whoever found them began
+	young  map[uint32]bool   // relations of which a column may have changed since whoever found them began
 }
 
 // compare takes the prints and acts on what is different from the last comparison. False: it could not, and
@@ -83,7 +83,6 @@ func (d *Database) compare(ctx context.Context) bool {
 		return false
 	}
 	d.react(now, d.compared.Load(), watched)
-	d.compared.Store(now) // after: who begins with it finds what was outdated outdated
 	return true
 }
 
@@ -98,17 +97,20 @@ func (d *Database) firstComparison(ctx context.Context, s *session) {
 	}
 }
 
-// react outdates what hangs on the differences. Before is nil if nothing was compared yet.
+// react makes a comparison the last one, and outdates what hangs on the differences to the one before, which is nil
+// if nothing was compared yet.
 func (d *Database) react(now, before *comparison, watched map[uint32]*comparison) {
 	unlike := before == nil || before.epoch != now.epoch // of another server, or of before a crash
 	otherMeanings := unlike || now.prints["meanings"] != before.prints["meanings"]
 	changed := now.changed(before, watched)
 	if len(changed) == 0 && !otherMeanings && now.prints["relations"] == before.prints["relations"] {
+		d.compared.Store(now)
 		return
 	}
 	d.metrics.catalogue.Inc()
 	d.logger.Info("the database's catalogue has changed", "relations", len(changed))
 	d.catalogue.advance() // first: a fill that began before it and asks after the purge refuses itself
+	d.compared.Store(now) // then: who begins after this comparison takes nothing for known that is older
 	purge := dependenciesOf(d.withAncestors(changed))
 	if otherMeanings {
 		d.known.Range(func(_, k any) bool {

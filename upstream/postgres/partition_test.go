@@ -85,11 +85,11 @@ func TestRowsOfPartitionedTables(t *testing.T) {
 func TestPartitionsThatComeAndGo(t *testing.T) {
 	t.Parallel()
 	s := newFollowed(t, partitionedSchema, partitionedRoutes)
-	s.watch(t)
 	africa := func(what, want string) {
 		t.Helper()
 		standing := s.stored(t, "GET /regions/af")
 		s.exec(t, what)
+		s.compare(t)
 		eventually(t, what+" outdates", func() bool { return standing.Check() == cache.Outdated })
 		if got := s.body(t, "GET /regions/af"); got != want {
 			t.Errorf("after %s: %s; want %s", what, got, want)
