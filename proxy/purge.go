@@ -90,11 +90,11 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 		if s.Database == nil {
 			return purge, &OrderError{fmt.Sprintf("The table %q is of no database: the configuration has none.", table)}
 		}
-		d, err := s.Database.TableDependency(ctx, table)
+		list, err := s.Database.TableDependencies(ctx, table)
 		if err != nil {
 			return purge, &OrderError{fmt.Sprintf("The table %q is not known: either it does not exist or the database cannot be asked now.", table)}
 		}
-		purge.Dependencies = append(purge.Dependencies, d)
+		purge.Dependencies = append(purge.Dependencies, list...)
 	}
 	for _, prefix := range o.Prefixes {
 		for _, r := range s.Config.Rules.Rules() {

@@ -90,6 +90,7 @@ func (w *follower) poll(ctx context.Context) error {
 		return err
 	}
 	w.uncoverLost(c, now)
+	w.uncoverGrown(c)
 	w.attribute(c, wanted)
 	if now, err = w.publish(ctx, c, now); err != nil {
 		return err
@@ -185,6 +186,23 @@ func (w *follower) uncoverLost(c *catalogue, now published) {
 	w.uncover(lost)
 }
 
+// uncoverGrown does so for what has a partition or heir that is not followed yet. Who read it since that came may
+// have seen its rows, or that it has none, and nobody heard what became of them.
+func (w *follower) uncoverGrown(c *catalogue) {
+	covered := w.feed.log.Feed().Covered
+	grown := make(map[uint32]bool)
+	for oid, e := range c.relations {
+		for _, up := range e.ancestors {
+			if _, ok := covered[up]; ok && e.kind != 'p' && w.covers[oid] == nil {
+				grown[up] = true
+			}
+		}
+	}
+	if len(grown) > 0 {
+		w.retract(grown)
+	}
+}
+
 // uncover tells the log, and then outdates what was stored while it was thought to hear of everything.
 func (w *follower) uncover(oids []uint32) {
 	concerned := make(map[uint32]bool)
@@ -197,6 +215,11 @@ func (w *follower) uncover(oids []uint32) {
 		}
 		delete(w.covers, oid)
 	}
+	w.retract(concerned)
+}
+
+// retract takes back what the log was told of the relations.
+func (w *follower) retract(concerned map[uint32]bool) {
 	w.feed.face.tell(func(s *cache.Feed) {
 		s.Covered = maps.Clone(s.Covered)
 		maps.DeleteFunc(s.Covered, func(oid uint32, _ cache.Coverage) bool { return concerned[oid] })

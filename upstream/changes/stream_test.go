@@ -338,3 +338,32 @@ func TestAHugeTransactionTakesLittleMemory(t *testing.T) {
 		t.Errorf("touched %+v; want 500000 rows", touched)
 	}
 }
+
+// What is read of a table between the coming of a partition and the poll that finds it is outdated by that: what is
+// written to the partition meanwhile does not come in.
+func TestAPartitionThatComesBetweenPolls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `create table accounts (id int, region text, primary key (id, region)) partition by list (region);
+		create table accounts_eu partition of accounts for values in ('eu')`)
+	accounts := w.oid("accounts")
+	p := newTap(t, Config{URL: rules.Secret(w.url), Poll: time.Hour})
+	wanted := map[uint32][]int16{accounts: {1, 2}}
+	p.wanted.Store(&wanted) // without a word that has the catalogue polled once more
+	p.run()
+	p.covered(accounts)
+	w.exec(`create table accounts_us partition of accounts for values in ('us')`)
+	list := p.store(w, cache.Row(accounts, 2, "us"), cache.Whole(accounts))
+	w.exec(`insert into accounts values (1, 'us')`)
+	p.caught(w)
+	list.current("an insert that nobody hears of") // else the test proves nothing
+	p.Watch(wanted)
+	list.outdated("the partition that was found")
+	p.eventually("the partition is followed", func() bool {
+		_, refused := p.try(w, cache.Row(accounts, 2, "us"))
+		return refused == cache.Storable
+	})
+	one, other := p.store(w, cache.Row(accounts, 1, "2"), cache.Whole(accounts)), p.store(w, cache.Row(accounts, 1, "3"), cache.Whole(accounts))
+	w.exec(`insert into accounts values (2, 'us')`)
+	one.outdated("an insert into the partition")
+	other.current("it")
+}

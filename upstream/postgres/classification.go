@@ -48,7 +48,7 @@ func (d *Database) Classification(r *rules.Rule) Classification {
 // rowsOf tells of which tables certain rows matter, and why not of the others.
 func (d *Database) rowsOf(f *finding) (rows, whole []string) {
 	feed := d.log.Feed()
-	for _, r := range f.relations {
+	for _, r := range f.tops {
 		switch conditions := f.rows[r.oid]; {
 		case r.kind == 'v':
 		case f.every:

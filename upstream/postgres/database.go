@@ -42,18 +42,20 @@ type Database struct {
 	observe func(Observation)
 	metrics *databaseMetrics
 
-	breaker   *breaker
-	server    *server
-	catalogue *catalogue
-	strays    strays
-	vantages  vantages
-	hurried   chan struct{} // a word that the catalogue has changed
-	own       ownStatements
-	known     sync.Map  // *rules.Rule -> *knowledge
-	scratch   sync.Pool // of *scratch
-	shared    atomic.Pointer[taken]
-	held      atomic.Int64 // connections that calls have or wait for
-	broke     atomic.Int64 // cache.Instant at which a connection was last found broken
+	breaker     *breaker
+	server      *server
+	catalogue   *catalogue
+	strays      strays
+	compared    atomic.Pointer[comparison] // the last one; nil: none yet
+	vantages    vantages
+	hurried     chan struct{} // a word that the catalogue has changed
+	own         ownStatements
+	known       sync.Map  // *rules.Rule -> *knowledge
+	scratch     sync.Pool // of *scratch
+	shared      atomic.Pointer[taken]
+	comparisons atomic.Uint64
+	held        atomic.Int64 // connections that calls have or wait for
+	broke       atomic.Int64 // cache.Instant at which a connection was last found broken
 
 	standby *Database // nil: none
 	primary *Database // of a standby's; nil: this is the primary's
@@ -185,8 +187,12 @@ func (d *Database) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	pg.CustomData()[sessionKey] = &session{
+	s := &session{
 		db: d, pg: pg, facts: facts, backend: b, epoch: epoch, born: time.Now(), prepared: make(map[string]*preparedStatement),
+	}
+	pg.CustomData()[sessionKey] = s
+	if d.firstComparison(ctx, s); pg.IsClosed() {
+		return errors.New("compare catalogue: the connection broke")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@
 //
 // Of a table that every mention of limits to column = @parameter, the rows with that value alone matter
 // (plan.go reads that off a plan, rows.go makes dependencies of it). Only what the feed tells apart so is
-// depended on so; else it is the table.
+// depended on so; else it is the table. Partitions count as the table that they are of.
 //
 // The time of day is no table: a rule that asks for it, or reaches a view or function that does, is outdated
 // by the changes under it and by its TTL (timed.go). It stays exact; what time alone does to it is only as
@@ -69,7 +69,8 @@
 // # Behind a transaction pooler
 //
 // With PreparedStatements off nothing outlives a transaction: statements are parsed each time, values
-// travel as text, and the settings of a session become settings of each transaction. Since nobody can
-// tell which server connection answered, a crash of the server that keeps its start time is not noticed
-// there; with synchronous_commit on, nothing is lost by such a crash that anybody saw.
+// travel as text, and the settings of a session become settings of each transaction. Nobody can tell which server
+// connection answered, so a crash of the server, or another one in its place, would not be noticed: each snapshot
+// and each write brings home in which life of the server it was (server.go), and so does the comparison of the
+// catalogue, for when nothing is asked.
 package postgres

@@ -1,5 +1,10 @@
 package postgres
 
+import "context"
+
+// Compare compares the catalogue once.
+func Compare(ctx context.Context, d *Database) bool { return d.compare(ctx) }
+
 // RowsOf returns the rows that a call of a rule with one table and one condition depends on; not ok: it is the
 // table.
 func RowsOf(d *Database, call Call) (values []string, ok bool) {

@@ -45,6 +45,7 @@ type filling struct {
 	feed       *cache.Feed // as it was when the log was asked for its position
 	sharing    bool        // another fill's snapshot
 	generation uint64      // of the catalogue before anything was sent
+	since      *comparison // that was the last before anything was sent
 	scratch    *scratch
 	sent       cache.Instant
 	took       []time.Duration // by statement
@@ -60,6 +61,7 @@ func (f *filling) do(ctx context.Context) error {
 			return err
 		}
 	}
+	f.since = f.d.compared.Load()
 	f.generation = f.d.catalogue.generation.Load()
 	f.look = f.d.look(f.k, f.d.clock.Now())
 	if f.look == atLocks {
@@ -257,7 +259,7 @@ func (f *filling) receiveSnapshot(r *round) error {
 			break
 		}
 		taken = true
-		if string(values[1]) == "t" {
+		if string(values[1]) == "t" || f.d.server.blur && !f.s.lives(string(values[2])) {
 			f.fill.Refused = cache.RefusedSnapshot
 		}
 	}
@@ -338,7 +340,7 @@ func (f *filling) discover(ctx context.Context) {
 	if !found.every {
 		touched = found.relations
 	}
-	f.fill.Dependencies = found.dependOn(touched, f.feed, f.call.Input.Arguments)
+	f.fill.Dependencies = found.dependOn(tops(touched), f.feed, f.call.Input.Arguments)
 	f.fill.Response.TTLOnly = found.ttl
 	f.admit(found, touched)
 }
@@ -352,7 +354,7 @@ func (f *filling) trust() {
 	}
 	f.fill.Dependencies = found.depends
 	if found.byRows() && f.feed.Mode != cache.FeedOff {
-		f.fill.Dependencies = found.dependOn(found.relations, f.feed, f.call.Input.Arguments)
+		f.fill.Dependencies = found.dependOn(found.tops, f.feed, f.call.Input.Arguments)
 	}
 	f.fill.Response.TTLOnly = found.ttl
 	if found.every || found.generation != f.d.catalogue.generation.Load() {
@@ -376,7 +378,7 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 	now := f.d.clock.Now()
 	switch {
 	case known == nil || known.generation != f.generation:
-		known, err = f.s.conclude(ctx, f.k, seen, f.generation)
+		known, err = f.s.conclude(ctx, f.k, seen, f.generation, f.since)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -80,8 +80,8 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 
 // survey makes a finding of a rule without running it.
 func (s *session) survey(ctx context.Context, k *knowledge) error {
-	generation := s.db.catalogue.generation.Load()
-	e, err := s.examine(ctx, k)
+	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
+	e, err := s.examine(ctx, k, nil)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *session) survey(ctx context.Context, k *knowledge) error {
 	if err != nil {
 		return err
 	}
-	f, err := s.conclude(ctx, k, see(relations, atLocks), generation)
+	f, err := s.conclude(ctx, k, see(relations, atLocks), generation, since)
 	if err != nil {
 		return err
 	}

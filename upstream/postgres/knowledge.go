@@ -41,7 +41,8 @@ type knowledge struct {
 
 // finding is what looking at a rule found. Immutable; safe for concurrent use.
 type finding struct {
-	generation uint64 // of the catalogue
+	generation uint64      // of the catalogue
+	since      *comparison // after which what was found was read
 	at         cache.Instant
 	relations  []relation // sorted by oid; of an every-fill rule, all that any fill has touched
 	declared   []uint32
@@ -51,6 +52,7 @@ type finding struct {
 	timed      string                    // how it depends on the time of day; "" if it does not
 	rows       map[uint32][]rowCondition // the rows that are read of a table, where they can be told apart
 	whole      map[uint32]string         // why they cannot, of others
+	tops       []relation                // of relations: what responses depend on
 	tables     []string                  // names of the relations
 	depends    []cache.Dependency        // of a response that touched all of relations, as wholes
 	heard      []uint32                  // of relations and declared: those whose changes have to be heard of
@@ -88,8 +90,8 @@ func (d *Database) look(k *knowledge, now cache.Instant) look {
 }
 
 // conclude makes a finding of the first look in a catalogue state.
-func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, generation uint64) (*finding, error) {
-	f := &finding{generation: generation, relations: seen.relations}
+func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, generation uint64, since *comparison) (*finding, error) {
+	f := &finding{generation: generation, since: since, relations: seen.relations}
 	var err error
 	if f.declared, err = s.resolve(ctx, k.rule.DependsOn); err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
 func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
-	e, err := s.examine(ctx, k)
+	e, err := s.examine(ctx, k, f.relations)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil
@@ -194,8 +196,12 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 	if before == nil || before.generation == f.generation {
 		united.relations = relations
 	}
+	if before != nil && before.generation == f.generation && before.since.before(united.since) {
+		united.since = before.since
+	}
+	united.tops = tops(united.relations)
 	united.tables = names(united.relations)
-	united.depends = united.dependencies(united.relations)
+	united.depends = united.dependencies(united.tops)
 	united.heard = united.hearing(united.relations)
 	k.found.Store(&united)
 	if before == nil {

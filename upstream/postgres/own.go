@@ -21,6 +21,7 @@ type ownStatements struct {
 	release    *statement
 	rollbackTo *statement
 	local      *statement // the settings alone, for transactions that take no snapshot; nil where sessions have them
+	vantage    string     // takes a snapshot and nothing else
 	customPlan *statement
 	unbounded  *statement // no statement_timeout: for exports
 	replayed   *statement // of a standby, as the next one
@@ -36,6 +37,7 @@ func newOwnStatements(cfg Config) ownStatements {
 		scans:      ownStatement(scansQuery),
 		written:    ownStatement(writtenQuery),
 		alone:      ownStatement(aloneQuery),
+		vantage:    snapshotQuery("", false, false, false),
 		immediate:  ownStatement("SET CONSTRAINTS ALL IMMEDIATE"),
 		savepoint:  ownStatement("SAVEPOINT forebay"),
 		release:    ownStatement("RELEASE SAVEPOINT forebay"),
@@ -54,6 +56,10 @@ func newOwnStatements(cfg Config) ownStatements {
 		}
 		o.local = ownStatement("select " + o.settings[2:])
 	}
+	if !cfg.PreparedStatements {
+		o.written = ownStatement(writtenQuery + ", " + lifeExpression)
+		o.vantage += ", " + lifeExpression
+	}
 	for i := range o.snapshots {
 		o.snapshots[i] = ownStatement(snapshotQuery(o.settings, i&1 != 0, i&2 != 0, !cfg.PreparedStatements))
 	}
@@ -62,11 +68,11 @@ func newOwnStatements(cfg Config) ownStatements {
 
 // snapshotQuery takes the snapshot, and sets what the statement behind it needs on the way. To look at
 // what is read, nothing may run in parallel: workers take locks and count scans in processes of their
-// own. A plan that was made for workers before gets none.
-func snapshotQuery(settings string, looking, custom, readOnly bool) string {
-	q := "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()" + settings
-	if readOnly {
-		q += ", " + setting("transaction_read_only", "on")
+// own. A plan that was made for workers before gets none. Behind a pooler the transaction also tells its server's life.
+func snapshotQuery(settings string, looking, custom, pooled bool) string {
+	q := "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()"
+	if pooled {
+		q += ", " + lifeExpression + settings + ", " + setting("transaction_read_only", "on")
 	}
 	if looking {
 		q += ", " + setting("max_parallel_workers_per_gather", "0") + ", " + setting("max_parallel_workers", "0")

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,6 +19,7 @@ type plan struct {
 	IndexCond    string `json:"Index Cond"`
 	RecheckCond  string `json:"Recheck Cond"`
 	Evaluated    []any  `json:"Params Evaluated"`
+	Removed      int    `json:"Subplans Removed"`
 	Plans        []plan `json:"Plans"`
 }
 
@@ -40,18 +42,24 @@ type equality struct {
 // What a statement answers is a function of what its scans return, whatever plan it is run by: plans of a
 // statement answer alike. So if each scan of a table in one of its plans keeps rows with column = $n only,
 // no other row of the table can matter. That holds for conditions of the scan itself; what a join or a node
-// above it filters does not count.
-func parsePlan(text []byte) ([]scan, error) {
+// above it filters does not count. Incomplete: partitions are missing from the plan that other values of the
+// parameters would bring in.
+func parsePlan(text []byte) (scans []scan, incomplete bool, err error) {
 	var explained []struct {
 		Plan plan `json:"Plan"`
 	}
 	if err := json.Unmarshal(text, &explained); err != nil || len(explained) != 1 {
-		return nil, fmt.Errorf("read plan: unexpected form (%w)", err)
+		return nil, false, fmt.Errorf("read plan: unexpected form (%w)", err)
 	}
 	root := &explained[0].Plan
-	var scans []scan
 	root.scans(&scans, !root.isAmbiguous())
-	return scans, nil
+	return scans, root.removes(), nil
+}
+
+// removes reports whether partitions are left out for the values that the parameters happen to have, and so are
+// mentioned nowhere.
+func (p *plan) removes() bool {
+	return p.Removed > 0 || slices.ContainsFunc(p.Plans, func(below plan) bool { return below.removes() })
 }
 
 // isAmbiguous reports whether $n may be something else than the statement's nth parameter: before 17,

@@ -55,6 +55,25 @@ func (r relation) unheard() string {
 	return ""
 }
 
+// tops leaves out the partitions of tables that are among the relations. Whoever changes a partition marks the
+// tables that it is of: the stream does, a write's locks do, and so do DDL and purges. Foreign ones stay, whose
+// writes take no transaction id.
+func tops(relations []relation) []relation {
+	var partitioned []uint32
+	for _, r := range relations {
+		if r.kind == 'p' {
+			partitioned = append(partitioned, r.oid)
+		}
+	}
+	if partitioned == nil {
+		return relations
+	}
+	return slices.DeleteFunc(slices.Clone(relations), func(r relation) bool {
+		return (r.kind == 'r' || r.kind == 'p') &&
+			slices.ContainsFunc(r.ancestors, func(oid uint32) bool { return slices.Contains(partitioned, oid) })
+	})
+}
+
 const relationsQuery = `select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity,
   coalesce((
     with recursive above (oid) as (
@@ -183,7 +202,7 @@ func (s *session) resolve(ctx context.Context, names []string) ([]uint32, error)
 }
 
 // TableName returns the name of the relation that the dependency is on, as it was when a fill, a write or
-// TableDependency last met it; "" if none has. It may have been renamed or dropped since.
+// TableDependencies last met it; "" if none has. It may have been renamed or dropped since.
 func (d *Database) TableName(dependency cache.Dependency) string {
 	oid, ok := dependency.Oid()
 	if !ok {
@@ -196,23 +215,25 @@ func (d *Database) TableName(dependency cache.Dependency) string {
 	return name
 }
 
-// TableDependency returns the dependency on the table of that name, "table" or "schema.table". A name
-// that no table has is an *Error of class Invalid.
-func (d *Database) TableDependency(ctx context.Context, name string) (cache.Dependency, error) {
-	var oid uint32
+// TableDependencies returns the dependencies on the table of that name, "table" or "schema.table", and on what it
+// is a partition of: responses depend on these alone. A name that no table has is an *Error of class Invalid.
+func (d *Database) TableDependencies(ctx context.Context, name string) ([]cache.Dependency, error) {
+	var oids []uint32
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
 		found, err := s.resolve(ctx, []string{name})
 		if err != nil {
 			return err
 		}
-		oid = found[0]
-		_, err = s.relations(ctx, found)
+		relations, err := s.relations(ctx, found)
+		if err == nil {
+			oids = append(found, relations[0].ancestors...)
+		}
 		return err
 	})
 	if errors.Is(err, errNoTable) {
-		return "", &Error{Class: Invalid, Status: 404, Detail: fmt.Sprintf("There is no table %q.", name), Err: err}
+		return nil, &Error{Class: Invalid, Status: 404, Detail: fmt.Sprintf("There is no table %q.", name), Err: err}
 	}
-	return cache.Relation(oid), err
+	return dependenciesOf(oids), err
 }
 
 // names returns what the relations are called, for observations: tables first of all, so views of them

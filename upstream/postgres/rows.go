@@ -12,24 +12,6 @@ import (
 	"forebay/rules"
 )
 
-// Oids of the types by whose values rows are told apart, beside enums: those whose equal values have one
-// text, and whose text is known here without asking the server.
-const (
-	oidBool    = 16
-	oidInt8    = 20
-	oidInt2    = 21
-	oidInt4    = 23
-	oidText    = 25
-	oidVarchar = 1043
-	oidDate    = 1082
-	oidUUID    = 2950
-)
-
-// arraysOf are the types of lists of them.
-var arraysOf = map[uint32]uint32{
-	oidBool: 1000, oidInt8: 1016, oidInt2: 1005, oidInt4: 1007, oidText: 1009, oidVarchar: 1009, oidDate: 1182, oidUUID: 2951,
-}
-
 // maxRows is how many rows one response depends on; with more it is the table.
 const maxRows = 1000
 
@@ -39,6 +21,7 @@ type rowCondition struct {
 	column   int16 // attribute number
 	name     string
 	kind     uint32 // the column's type
+	array    uint32 // the type of a list that the column is compared with
 	enum     bool
 	list     bool
 	argument int // index in the rule's arguments
@@ -84,59 +67,13 @@ func (c *rowCondition) appendList(dst []cache.Dependency, oid uint32, literal []
 	return dst, true
 }
 
-// text returns the text that Postgres has for a value in the column, which was written so. Not ok: it may
+// text returns the text that the stream has for a value in the column, which was written so. Not ok: it may
 // have another one.
 func (c *rowCondition) text(written string) (text string, ok bool) {
-	switch {
-	case c.enum || c.kind == oidText || c.kind == oidVarchar:
+	if c.enum {
 		return written, true
-	case c.kind == oidInt2 || c.kind == oidInt4 || c.kind == oidInt8:
-		n, err := strconv.ParseInt(written, 10, 64)
-		return strconv.FormatInt(n, 10), err == nil && !strings.HasPrefix(written, "+")
-	case c.kind == oidBool:
-		switch written {
-		case "true", "t":
-			return "t", true
-		case "false", "f":
-			return "f", true
-		}
-	case c.kind == oidUUID:
-		return written, isPlainUUID(written)
-	case c.kind == oidDate:
-		return written, isPlainDate(written)
 	}
-	return "", false
-}
-
-// isPlainUUID reports whether the text is a UUID as Postgres writes it.
-func isPlainUUID(text string) bool {
-	if len(text) != 36 {
-		return false
-	}
-	for i := range len(text) {
-		switch c := text[i]; {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case c < '0' || c > '9' && c < 'a' || c > 'f':
-			return false
-		}
-	}
-	return true
-}
-
-// isPlainDate reports whether the text is a date of the years 1 to 9999 as Postgres writes it in ISO style.
-func isPlainDate(text string) bool {
-	if len(text) != 10 || strings.HasPrefix(text, "0000") {
-		return false
-	}
-	for i := range len(text) {
-		if isDash := i == 4 || i == 7; isDash != (text[i] == '-') || !isDash && (text[i] < '0' || text[i] > '9') {
-			return false
-		}
-	}
-	return true
+	return valueText(c.kind, written)
 }
 
 // examination is what looking at a rule's statements without running them found.
@@ -150,7 +87,8 @@ type examination struct {
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
 // that has locked. The plan is the generic one, in which parameters stay parameters.
-const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+  pg_catalog.set_config('enable_partition_pruning', '%[5]s', true);
 prepare %[1]s as %[2]s
 ;
 explain (verbose, format json) execute %[1]s%[3]s;
@@ -163,17 +101,22 @@ rollback; deallocate %[1]s`
 // mention is one scan of a statement, with the types of its parameters.
 type mention struct {
 	scan
+	relation  relation
 	statement *statement
 	types     []uint32
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why.
-func (s *session) examine(ctx context.Context, k *knowledge) (examination, error) {
-	e := examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
+// apart: the error says why. Known are relations that were found before: whether planning for a partition locks
+// what it is of depends on what the session remembers.
+func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (examination, error) {
+	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
-		found, err := s.plan(ctx, st, i, &e)
+		found, incomplete, err := s.plan(ctx, st, i, "on", &e)
+		if err == nil && incomplete {
+			found, _, err = s.plan(ctx, st, i, "off", &e)
+		}
 		if err != nil {
 			return examination{}, err
 		}
@@ -189,64 +132,80 @@ func (s *session) examine(ctx context.Context, k *knowledge) (examination, error
 	if err != nil {
 		return examination{}, err
 	}
-	for _, r := range relations {
-		e.tell(r, mentions, columns[r.oid])
+	resolve(mentions, relations)
+	for _, r := range tops(relations) {
+		e.tell(r, mentions, columns)
 	}
 	return e, nil
 }
 
-// plan plans one statement and returns its mentions of tables.
-func (s *session) plan(ctx context.Context, st *statement, nth int, e *examination) ([]mention, error) {
+// plan plans one statement and returns its mentions of tables. Incomplete: pruning has left partitions out.
+func (s *session) plan(ctx context.Context, st *statement, nth int, pruning string, e *examination) (mentions []mention, incomplete bool, err error) {
 	name := fmt.Sprintf("forebay_plan_%d", nth)
 	arguments := ""
 	if n := len(st.params); n > 0 {
 		arguments = "(" + strings.Repeat("null, ", n-1) + "null)"
 	}
 	sql := strings.TrimRight(st.sql, "; \t\r\n")
-	results, err := s.pg.Exec(ctx, fmt.Sprintf(examineScript, name, sql, arguments, s.db.server.facts().database)).ReadAll()
+	results, err := s.pg.Exec(ctx, fmt.Sprintf(examineScript, name, sql, arguments, s.db.server.facts().database, pruning)).ReadAll()
 	if err != nil {
 		if rollbackErr := s.rollback(ctx); rollbackErr == nil {
 			_, _ = s.pg.Exec(ctx, "deallocate "+name).ReadAll() // which may not be there
 		}
-		return nil, fmt.Errorf("plan statement %q: %w", st.label, err)
+		return nil, false, fmt.Errorf("plan statement %q: %w", st.label, err)
 	}
 	if len(results) != 8 || len(results[3].Rows) == 0 || len(results[4].Rows) != 1 || len(results[5].Rows) != 1 {
-		return nil, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
+		return nil, false, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
 	}
-	scans, err := parsePlan(results[3].Rows[0][0])
+	scans, incomplete, err := parsePlan(results[3].Rows[0][0])
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	locked, err := parseOids(string(results[4].Rows[0][0]))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	types, err := parseOids(string(results[5].Rows[0][0]))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for word, called := range wordsOf(strings.ReplaceAll(string(results[3].Rows[0][0]), `\"`, `"`)) {
 		e.words[word] = e.words[word] || called
 	}
 	e.oids = append(e.oids, locked...)
-	mentions := make([]mention, len(scans))
+	mentions = make([]mention, len(scans))
 	for i := range scans {
 		mentions[i] = mention{scan: scans[i], statement: st, types: types}
 	}
-	return mentions, nil
+	return mentions, incomplete, nil
 }
 
-// tell decides whether the table's rows are told apart: every mention of it has to name those it reads.
-func (e *examination) tell(r relation, mentions []mention, columns map[string]rowCondition) {
+// resolve finds the relations that are mentioned.
+func resolve(mentions []mention, relations []relation) {
+	for i := range mentions {
+		m := &mentions[i]
+		at := slices.IndexFunc(relations, func(r relation) bool { return m.schema == r.schema && m.name == r.name })
+		if at >= 0 {
+			m.relation = relations[at]
+		}
+	}
+}
+
+// tell decides whether the table's rows are told apart: every mention of it has to name those it reads. A
+// partitioned table is mentioned by its partitions, whose columns have its columns' names and other numbers.
+func (e *examination) tell(r relation, mentions []mention, columns map[uint32]map[string]rowCondition) {
 	var conditions []rowCondition
 	mentioned := false
 	for i := range mentions {
 		m := &mentions[i]
-		if m.schema != r.schema || m.name != r.name {
+		if m.relation.oid != r.oid && !(r.kind == 'p' && slices.Contains(m.relation.ancestors, r.oid)) {
 			continue
 		}
 		mentioned = true
-		condition, ok := m.condition(columns)
+		condition, ok := m.condition(columns[m.relation.oid])
+		if ok && m.relation.oid != r.oid {
+			condition, ok = condition.as(columns[r.oid])
+		}
 		if !ok {
 			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
 			return
@@ -279,13 +238,23 @@ func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool
 	return rowCondition{}, false
 }
 
+// as returns the condition on a partition as one on its table.
+func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
+	above, known := columns[c.name]
+	if !known || above.kind != c.kind {
+		return rowCondition{}, false
+	}
+	c.column = above.column
+	return c, true
+}
+
 // comparedWith reports whether the column is compared with a parameter of that type as it is: by the equality
 // of their common type.
 func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
 	isText := c.kind == oidText || c.kind == oidVarchar
 	switch {
 	case eq.any:
-		return kind != 0 && kind == arraysOf[c.kind] && (isText || !eq.asText)
+		return kind != 0 && kind == c.array && (isText || !eq.asText)
 	case isText:
 		return kind == oidText || kind == oidVarchar
 	}
@@ -295,10 +264,11 @@ func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
 // columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
 // the stream; equality that somebody defined anew is not what is thought here. By which collation texts are
 // compared a plan does not show: where there is one that takes different texts for equal, none are told apart.
-const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e'
+const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e',
+  case a.atttypid when 1043 then 1009 else t.typarray end
 from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
 where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-  and (t.typtype = 'e' or a.atttypid in (16, 20, 21, 23, 25, 1043, 1082, 2950))
+  and (t.typtype = 'e' or a.atttypid in (16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950))
   and (a.atttypid not in (25, 1043) or not exists (select from pg_catalog.pg_collation l where not l.collisdeterministic))
   and not exists (select from pg_catalog.pg_operator o where o.oprname = '=' and o.oid >= 16384
     and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))`
@@ -311,8 +281,8 @@ func (s *session) columns(ctx context.Context, oids []uint32) (map[uint32]map[st
 	}
 	all := make(map[uint32]map[string]rowCondition)
 	for _, row := range answer.Rows {
-		var numbers [3]uint64
-		for i, at := range []int{0, 2, 3} {
+		var numbers [4]uint64
+		for i, at := range []int{0, 2, 3, 5} {
 			var err error
 			if numbers[i], err = strconv.ParseUint(string(row[at]), 10, 32); err != nil {
 				return nil, fmt.Errorf("read columns: %w", err)
@@ -323,7 +293,9 @@ func (s *session) columns(ctx context.Context, oids []uint32) (map[uint32]map[st
 			all[oid] = make(map[string]rowCondition)
 		}
 		name := string(row[1])
-		all[oid][name] = rowCondition{name: name, column: int16(numbers[1]), kind: uint32(numbers[2]), enum: string(row[4]) == "t"}
+		all[oid][name] = rowCondition{
+			name: name, column: int16(numbers[1]), kind: uint32(numbers[2]), array: uint32(numbers[3]), enum: string(row[4]) == "t",
+		}
 	}
 	return all, nil
 }

@@ -2,12 +2,9 @@ package postgres_test
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"forebay/upstream/postgres"
 )
@@ -15,7 +12,7 @@ import (
 const rowsSchema = `
 create type mood as enum ('good', 'bad''', 'so "so"');
 create table t (id int primary key, big bigint, small smallint, flag bool, u uuid, d date, e mood, txt text, vc varchar(20), bp char(4),
-  num numeric, ts timestamptz, js jsonb, gen int generated always as (id * 2) stored, "Order" int, n int, arr int[]);
+  num numeric, ts timestamptz, plain timestamp, o oid, bytes bytea, js jsonb, gen int generated always as (id * 2) stored, "Order" int, n int, arr int[]);
 create index on t (n); create index on t (big, n);
 create table o (id int primary key, t int, v text);
 create table "select" (id int primary key, "from" text);
@@ -25,6 +22,13 @@ create view barrier with (security_barrier) as select * from t where n > 0;
 create table parted (id int, k int) partition by list (k);
 create table parted_1 partition of parted for values in (1);
 create table parted_2 partition of parted for values in (2);
+create table deep (k int, id int) partition by list (k);
+create table deep_1 (id int, k int) partition by range (id);
+create table deep_11 (k int, dropped int, id int);
+alter table deep_11 drop dropped;
+alter table deep_1 attach partition deep_11 for values from (0) to (100);
+alter table deep attach partition deep_1 for values in (1);
+create table deep_2 partition of deep default;
 create table parent (id int primary key); create table child () inherits (parent);
 create function opaque(x int) returns int language plpgsql stable as $$ begin return (select count(*) from t); end $$;
 create function plus(x int) returns int language sql immutable as 'select x + 1';
@@ -42,6 +46,14 @@ var toldApart = []struct{ query, rows string }{
 	{"select * from t where flag = @b", "t[flag]"},
 	{"select * from t where u = @u", "t[u]"},
 	{"select * from t where d = @d", "t[d]"},
+	{"select * from t where ts = @s", "t[ts]"},
+	{"select * from t where ts = @s::timestamptz", "t[ts]"},
+	{"select * from t where plain = @s", "t[plain]"},
+	{"select * from t where o = @i", "t[o]"},
+	{"select * from t where bytes = @s", "t[bytes]"},
+	{"select * from t where ts = any(@k::timestamptz[])", "t[ts]"},
+	{"select * from t where bytes = any(@k::bytea[])", "t[bytes]"},
+	{"select * from t where e = any(@k::mood[])", "t[e]"},
 	{"select * from t where e = @s", "t[e]"},
 	{"select * from t where txt = @s", "t[txt]"},
 	{"select * from t where vc = @s", "t[vc]"},
@@ -97,7 +109,14 @@ var toldApart = []struct{ query, rows string }{
 	// equal is not the same text
 	{"select * from t where num = @i", ""},
 	{"select * from t where bp = @s", ""},
-	{"select * from t where ts = @s::timestamptz", ""},
+	{"select * from t where ts = @s::timestamp", ""},
+	{"select * from t where plain = @s::timestamptz", ""},
+	{"select * from t where d = @s::timestamp", ""},
+	{"select * from t where ts::date = @d", ""},
+	{"select * from t where ts at time zone 'UTC' = @s", ""},
+	{"select * from t where ts = any(@k::timestamp[])", ""},
+	{"select * from t where o = @i::bigint", ""},
+	{"select * from t where bytes = @s::text::bytea", ""},
 	{"select * from t where js = @s::jsonb", ""},
 	{"select * from t where gen = @i", ""},
 	{"select * from t where lower(txt) = @s", ""},
@@ -111,7 +130,14 @@ var toldApart = []struct{ query, rows string }{
 	{"select * from t where id = @i and opaque(1) > 0", ""},
 	// heirs are tables of their own, partitions are not
 	{"select * from parent where id = @i", "child[id] parent[id]"},
-	{"select * from parted where id = @i", "parted_1[id] parted_2[id]"},
+	{"select * from parted where id = @i", "parted[id]"},
+	{"select * from parted where k = @i", "parted[k]"}, // though pruning leaves every partition out
+	{"select * from parted where k = 2 and id = @i", "parted[id]"},
+	{"select * from parted where k = @i or id = @i", ""},
+	{"select * from parted where id = @i union all select * from parted_1", ""},
+	{"select * from deep where id = @i", "deep[id]"},
+	{"select * from deep where k = @i", "deep[k]"},
+	{"select * from deep join parted p using (k) where deep.id = @i and p.id = @i", "deep[id] parted[id]"},
 }
 
 func TestRowsAreToldApart(t *testing.T) {
@@ -209,85 +235,5 @@ func TestSloppyCollationsTellNoRowsApart(t *testing.T) {
 		if got := s.Classification(s.call(t, request, "").Rule); len(got.Rows) != want || !got.Known {
 			t.Errorf("%s is judged %+v", request, got)
 		}
-	}
-}
-
-// The text by which a row is known here is the one that Postgres has for the value, or the table is depended
-// on: whichever way the argument was written.
-func TestRowValuesAreAsPostgresWritesThem(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, rowsSchema, `
-- route: GET /int
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where id = @x
-- route: GET /small
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where small = @x
-- route: GET /big
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where big = @x
-- route: GET /flag
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where flag = @x
-- route: GET /uuid
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where u = @x
-- route: GET /date
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where d = @x
-- route: GET /enum
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where e = @x
-- route: GET /text
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where txt = @x
-- route: GET /varchar
-  ttl: 60s
-  params: {x: text}
-  query: select id from t where vc = @x
-`)
-	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
-		t.Fatal(err)
-	}
-	conn := connect(t, s.url)
-	script(t, conn, "set timezone = 'UTC'; set datestyle = 'ISO'")
-	types := map[string]string{"int": "int", "small": "smallint", "big": "bigint", "flag": "bool", "uuid": "uuid", "date": "date", "enum": "mood", "text": "text", "varchar": "varchar"}
-	rendered := 0
-	rapid.Check(t, func(r *rapid.T) {
-		kind := rapid.SampledFrom(slices.Sorted(maps.Keys(types))).Draw(r, "type")
-		text := rapid.OneOf(
-			rapid.SampledFrom([]string{
-				"1", "-0", "007", "+5", " 8", "0", "32768", "true", "t", "f", "TRUE", "yes", "off", "1.0", "2026-01-31", "2026-1-3", "20260131",
-				"0001-01-01", "0000-01-01", "infinity", "today", "10000-01-01", "good", "bad'", `so "so"`, "Good", "",
-				"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11",
-			}),
-			rapid.StringMatching(`-?[0-9]{1,20}`), rapid.StringMatching(`[0-9]{4}-[0-1][0-9]-[0-3][0-9]`),
-			rapid.StringMatching(`[0-9a-fA-F]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}`), rapid.StringMatching(`[ -~äöü€\t:]{0,12}`),
-		).Draw(r, "text")
-		var want string
-		if err := conn.QueryRow(t.Context(), "select format('%s', $1::text::"+types[kind]+")", text).Scan(&want); err != nil {
-			return // not a value of the type
-		}
-		call := s.call(t, "GET /"+kind+"?x=1", "")
-		call.Input.Arguments[0].Text = []byte(text)
-		values, ok := postgres.RowsOf(s.Database, call)
-		if !ok {
-			return // the table
-		}
-		rendered++
-		if len(values) != 1 || values[0] != want {
-			r.Fatalf("%s %q is known as %q; Postgres writes %q", kind, text, values, want)
-		}
-	})
-	if rendered < 20 {
-		t.Errorf("only %d values were told apart", rendered)
 	}
 }

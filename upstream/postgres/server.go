@@ -21,6 +21,7 @@ type facts struct {
 	system   string // system identifier; "" where the role may not know it
 	timeline string // "" in recovery
 	started  string // postmaster start time
+	life     string // of the server, see lifeExpression
 	database uint32
 	recovery bool
 	counting bool // track_counts is on
@@ -42,9 +43,12 @@ type backend struct{ pid, started string }
 // synchronous_commit off it has lost transactions and gives their ids to others. But a crash ends every
 // backend. So a new connection continues the epoch only if it finds a backend of the pool still there
 // that was there before; else everything known so far is of another epoch.
+//
+// A pooler hides all that: its clients' connections outlive the server's. There each transaction whose snapshot
+// or id matters asks which life of the server it is in.
 type server struct {
 	log   *cache.ChangeLog
-	blur  bool // behind a pooler nobody knows which backends are ours
+	blur  bool // behind a pooler nobody knows which backends are ours, nor when they change
 	clock cache.Clock
 	began atomic.Int64  // cache.Instant at which the epoch's first connection was there
 	epoch atomic.Uint64 // how many there were; a session that was met in an earlier one may lead elsewhere
@@ -61,6 +65,12 @@ func (s *server) facts() facts {
 	return s.known
 }
 
+// lifeExpression is another one after each start of the server and after each crash: recovery discards what the
+// statistics had counted and notes when. (So does pg_stat_reset_shared: a refill.) Before 15 this reads the
+// file of the statistics. In whole microseconds, whose text no setting changes.
+const lifeExpression = `(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8 || ' '
+  || coalesce((pg_catalog.date_part('epoch', pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::pg_catalog.int8, 0)`
+
 const identityQuery = `select coalesce((select %s), ''),
   case when pg_catalog.pg_is_in_recovery() then '' else pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8) end,
   pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text,
@@ -70,7 +80,8 @@ const identityQuery = `select coalesce((select %s), ''),
   pg_catalog.pg_backend_pid()::text,
   coalesce((select pg_catalog.date_part('epoch', backend_start)::text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()), ''),
   (select pg_catalog.count(*) from pg_catalog.pg_stat_activity
-   where pid::text || '@' || pg_catalog.date_part('epoch', backend_start)::text = any ($1::text[]))`
+   where pid::text || '@' || pg_catalog.date_part('epoch', backend_start)::text = any ($1::text[])),
+  ` + lifeExpression
 
 const systemIdentifier = "system_identifier::text from pg_catalog.pg_control_system()"
 
@@ -99,20 +110,42 @@ func (s *server) meet(ctx context.Context, conn *pgconn.PgConn) (own backend, ep
 func (s *server) admit(found facts, own backend, survivors bool, asked int) (epoch uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	continues := found.same(s.known) && (survivors || s.blur)
+	continues := found.same(s.known) && (survivors || s.blur && found.life == s.known.life)
 	if !continues && asked != s.changes {
 		return 0, false
 	}
 	s.changes++
 	s.known = found
 	if !continues {
-		s.began.Store(int64(s.clock.Now()))
-		s.epoch.Add(1)
 		s.backends = nil
-		s.begin(found, own)
+		s.begin(own.pid + "@" + own.started)
 	}
 	s.backends = append(s.backends, own)
 	return s.epoch.Load(), true
+}
+
+// lives reports whether the life that a transaction behind a pooler was in is the one that the epoch is of. If it
+// is not, the epoch has ended: whatever is stored or known by transaction ids is of another life. Sessions have to
+// be met anew then.
+//
+//	server: crashes; the pooler keeps its clients and connects anew; xid 7, which readers saw, is lost
+//	fill:   finds another life, is not stored, and outdates what is
+//	write:  is given 7 again, finds the epoch ended, and marks without it
+func (s *server) lives(life string) bool {
+	s.mu.RLock()
+	same := life == s.known.life
+	s.mu.RUnlock()
+	if same {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if life != s.known.life {
+		s.changes++
+		s.known.life = life
+		s.begin("life " + life)
+	}
+	return false
 }
 
 // heard reports whether the server is certain to be the one whose changes the feed brings. A server that crashed
@@ -127,18 +160,21 @@ func (s *server) admit(found facts, own backend, survivors bool, asked int) (epo
 // A heartbeat of the feed that was noted after 12:00:00 was answered by a connection that no crash had ended by
 // then: so both are of one life.
 func (s *server) heard() bool {
-	return s.blur || s.log.Feed().Mode == cache.FeedOff || int64(s.log.AsOf()) > s.began.Load()
+	return s.log.Feed().Mode == cache.FeedOff || int64(s.log.AsOf()) > s.began.Load()
 }
 
-// begin outdates all that was stored. Where a feed is at work the epoch is its own: it lasts as long as its
-// connection, and ending it here would drop marks of changes that are not visible yet, which nobody brings
-// again. Called with mu held.
-func (s *server) begin(found facts, own backend) {
+// begin begins an epoch, and outdates all that was stored. Where a feed is at work the log's epoch is the feed's
+// own: it lasts as long as its connection, and ending it here would drop marks of changes that are not visible yet,
+// which nobody brings again. Called with mu held.
+func (s *server) begin(since string) {
+	s.began.Store(int64(s.clock.Now()))
+	s.epoch.Add(1)
 	if s.log.Feed().Mode != cache.FeedOff {
 		s.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
 		return
 	}
-	s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s@%s", found.system, found.timeline, found.database, found.started, own.pid, own.started))
+	k := &s.known
+	s.log.NewEpoch(fmt.Sprintf("postgres %s/%s/%d/%s since %s", k.system, k.timeline, k.database, k.started, since))
 }
 
 // greet learns which standby a new connection leads to. It need not be the one that others lead to: each answer of a
@@ -195,7 +231,7 @@ func identify(ctx context.Context, conn *pgconn.PgConn, ours []backend) (facts, 
 	}
 	found := facts{
 		system: row[0], timeline: row[1], started: row[2], database: uint32(database),
-		recovery: row[4] == "t", counting: row[5] == "t",
+		recovery: row[4] == "t", counting: row[5] == "t", life: row[9],
 	}
 	return found, backend{pid: row[6], started: row[7]}, row[8] != "0", nil
 }

@@ -49,7 +49,7 @@ func TestCrashOfABackendEndsTheEpoch(t *testing.T) {
 	s := newSiteOn(t, newDatabase(t, pg.URL("postgres"), clientsSchema), clientsRoutes, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
 	standing, started := s.stand(s.fill(t, "GET /clients/1")), s.one(t, "select pg_postmaster_start_time()")
 	epoch := s.log.Epoch()
-	crash(t, s)
+	crash(t, s.url)
 	eventually(t, "the database answers again", func() bool {
 		_, err := s.Fill(t.Context(), s.call(t, "GET /clients/2", ""))
 		return err == nil && s.log.Epoch() != epoch
@@ -188,15 +188,26 @@ const committing = "select count(*) from pg_stat_activity where query ilike 'com
 // one that is marked already.
 func TestCrashThatTheFeedHasNotNoticed(t *testing.T) {
 	t.Parallel()
+	for name, pooled := range map[string]bool{"direct": false, "behind a pooler": true} {
+		t.Run(name, func(t *testing.T) { unnoticedCrash(t, pooled) })
+	}
+}
+
+func unnoticedCrash(t *testing.T, pooled bool) {
 	pg := newServer(t, "synchronous_commit = off", "wal_writer_delay = 10s", "restart_after_crash = on", "fsync = off")
-	s, feed := newFakedOn(t, newDatabase(t, pg.URL("postgres"), followedSchema), followedRoutes, func(c *postgres.Config) { c.Breaker.Failures = 1000 })
+	direct := newDatabase(t, pg.URL("postgres"), followedSchema)
+	url := direct
+	if pooled {
+		url = newPooler(t, direct)
+	}
+	s, feed := newFakedOn(t, url, followedRoutes, func(c *postgres.Config) { c.Breaker.Failures, c.PreparedStatements = 1000, !pooled })
 	s.hear(feed.covered())
 	feed.brings.Store(true)
-	s.exec(t, "checkpoint") // the table itself must survive
+	execOn(t, direct, "checkpoint") // the table itself must survive
 	lost := s.write(t, "PUT /clients/1", `{"name": "lost"}`)
 	s.log.Commit(cache.Change{Xid: lost.Change.Xid, Dependencies: lost.Change.Dependencies, Visible: true}) // as the feed does
 	s.stored(t, "GET /clients/1")
-	crash(t, s)
+	crash(t, direct)
 	var f cache.Fill
 	eventually(t, "the database answers again", func() bool {
 		var err error
@@ -217,9 +228,9 @@ func TestCrashThatTheFeedHasNotNoticed(t *testing.T) {
 }
 
 // crash kills one of the server's backends as a bug in it would.
-func crash(t testing.TB, s *site) {
+func crash(t testing.TB, url string) {
 	t.Helper()
-	conn, witness := connect(t, s.url), connect(t, s.url)
+	conn, witness := connect(t, url), connect(t, url)
 	pid, err := strconv.Atoi(one(t, conn, "select pg_backend_pid()"))
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +240,7 @@ func crash(t testing.TB, s *site) {
 	}
 	eventually(t, "the server has taken notice", func() bool { return witness.Ping(t.Context()) != nil })
 	eventually(t, "the server lets in again, now that all others are gone", func() bool {
-		conn, err := pgx.Connect(t.Context(), s.url)
+		conn, err := pgx.Connect(t.Context(), url)
 		if err == nil {
 			err = conn.Close(t.Context())
 		}

@@ -46,6 +46,16 @@ func (s *session) present() bool { return s.epoch == s.db.server.epoch.Load() }
 // it is present, and of a server that the feed hears of.
 func (s *session) comparable() bool { return s.present() && s.db.server.heard() }
 
+// lives reports whether the transaction that this was asked in was of the life of the server that is known, and
+// has the session met anew if it was not. What it read is not to be stored then.
+func (s *session) lives(life string) bool {
+	if s.db.server.lives(life) {
+		return true
+	}
+	s.outworn = true
+	return false
+}
+
 // ready prepares what is not prepared yet, in one round trip, and learns what the rows look like.
 func (s *session) ready(ctx context.Context, statements ...*statement) error {
 	if !s.db.cfg.PreparedStatements {

@@ -36,12 +36,15 @@ func (d *Database) Vantage(ctx context.Context, rule *rules.Rule) (Vantage, erro
 			return err
 		}
 		at := d.clock.Now()
-		answer := s.pg.ExecParams(ctx, "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()", nil, nil, nil, nil).Read()
+		answer := s.pg.ExecParams(ctx, d.own.vantage, nil, nil, nil, nil).Read()
 		if answer.Err != nil {
 			return fmt.Errorf("take snapshot: %w", answer.Err)
 		}
 		if v.Snapshot, err = cache.ParseSnapshot(answer.Rows[0][0]); err != nil {
 			return err
+		}
+		if d.server.blur {
+			s.lives(string(answer.Rows[0][2])) // else the session is not comparable from here on
 		}
 		switch {
 		case string(answer.Rows[0][1]) == "t":
@@ -94,7 +97,7 @@ func (d *Database) judgeVantage(v Vantage, rule *rules.Rule, oids []uint32) Vant
 // declared returns the oids of the tables that the rule declares, once per catalogue state, and has the feed
 // follow them.
 func (s *session) declared(ctx context.Context, rule *rules.Rule) ([]uint32, error) {
-	generation := s.db.catalogue.generation.Load()
+	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
 	if oids, ok := s.db.vantages.tables(rule, generation); ok {
 		return oids, nil
 	}
@@ -106,7 +109,7 @@ func (s *session) declared(ctx context.Context, rule *rules.Rule) ([]uint32, err
 	if err != nil {
 		return nil, err
 	}
-	s.db.vantages.know(rule, generation, oids, relations)
+	s.db.vantages.know(rule, generation, since, oids, relations)
 	s.db.follow()
 	return oids, nil
 }

@@ -18,7 +18,8 @@ type vantages struct {
 
 // declaration is what the names that a rule declares stand for. Immutable.
 type declaration struct {
-	generation uint64 // of the catalogue
+	generation uint64      // of the catalogue
+	since      *comparison // after which they were read
 	oids       []uint32
 	leaves     []uint32 // the same, as the feed wants them
 }
@@ -44,13 +45,13 @@ func (v *vantages) tables(rule *rules.Rule, generation uint64) ([]uint32, bool) 
 	return d.oids, ok && d.generation == generation
 }
 
-func (v *vantages) know(rule *rules.Rule, generation uint64, oids []uint32, relations []relation) {
+func (v *vantages) know(rule *rules.Rule, generation uint64, since *comparison, oids []uint32, relations []relation) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.rules == nil {
 		v.rules = make(map[*rules.Rule]declaration)
 	}
-	v.rules[rule] = declaration{generation: generation, oids: oids, leaves: oidsOf(relations)}
+	v.rules[rule] = declaration{generation: generation, since: since, oids: oids, leaves: oidsOf(relations)}
 }
 
 // keepOnly forgets the declarations of other rules: a reload makes new ones.
@@ -64,6 +65,15 @@ func (v *vantages) keepOnly(rs []*rules.Rule) {
 		}
 	}
 	v.rules = kept
+}
+
+// each calls f with the tables that each rule declares, and since when.
+func (v *vantages) each(f func(oids []uint32, since *comparison)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range v.rules {
+		f(d.oids, d.since)
+	}
 }
 
 // want adds the tables that rules declare to what the feed is to follow, as wholes.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"forebay/cache"
+	"forebay/upstream/postgres"
 )
 
 const watchRoutes = `
@@ -59,5 +60,62 @@ func TestNamesOutliveChangesOfTheCatalogue(t *testing.T) {
 	s.seeDDL(t)
 	if got := s.tables(f); got != "plain" {
 		t.Errorf("it depends on %q; want plain", got)
+	}
+}
+
+// compare compares the catalogue once, as nobody else does.
+func (s *site) compare(t testing.TB) {
+	t.Helper()
+	eventually(t, "the catalogue is compared", func() bool { return postgres.Compare(t.Context(), s.Database) })
+}
+
+// changesOfPlain are such as some of the catalogue's tables alone tell of.
+var changesOfPlain = map[string]string{
+	"a rewrite":               "alter table plain alter extra type bigint using extra * 2",
+	"a column that goes":      "alter table plain drop extra",
+	"a column that comes":     "alter table plain add another int default 7",
+	"a column's new name":     "alter table plain rename extra to other",
+	"a rename":                "alter table plain rename to plane; alter table spare rename to plain",
+	"a policy":                "create policy p on plain using (false)",
+	"a heir that goes":        "alter table heir no inherit plain",
+	"what a view means":       "create or replace view seen as select id, v from plain where id > 1",
+	"what a function means":   "create or replace function own() returns int language sql stable as 'select 2'",
+	"a function of that sort": "create function own(x int) returns int language sql stable as 'select 2'",
+}
+
+const changedSchema = `create table plain (id int primary key, v text, extra int); insert into plain values (1, 'a', 1);
+	create table spare (id int primary key, v text, extra int); create table heir () inherits (plain); insert into heir values (2, 'b', 2);
+	create view seen as select id, v from plain; create function own() returns int language sql stable as 'select 1';`
+
+const changedRoutes = `
+- route: GET /plain
+  ttl: 60s
+  query: select own() as own, p.*, (select count(*) from seen) as seen from plain p
+`
+
+// What is done to the catalogue after the first response is noticed by the first comparison that comes after it,
+// whether one came before or not; and what is left alone is not held against the response.
+func TestFirstComparisonNoticesWhatCameBefore(t *testing.T) {
+	t.Parallel()
+	for name, change := range changesOfPlain {
+		for _, earlier := range []bool{false, true} {
+			s := newSite(t, changedSchema, changedRoutes)
+			if earlier {
+				s.compare(t)
+			}
+			standing := s.stand(s.fill(t, "GET /plain"))
+			s.exec(t, change)
+			s.compare(t)
+			if got := standing.Check(); got != cache.Outdated {
+				t.Errorf("after %s, an earlier comparison %t, what was stored is %s", name, earlier, got)
+			}
+			s.fill(t, "GET /plain")
+			s.compare(t) // which may take a table for changed that is as young as somebody's transaction
+			standing = s.stored(t, "GET /plain")
+			s.compare(t)
+			if got := standing.Check(); got != cache.Current {
+				t.Errorf("after %s, an earlier comparison %t, what was stored since is %s, because of %+v", name, earlier, got, standing.Cause())
+			}
+		}
 	}
 }

@@ -190,9 +190,16 @@ func (w *writing) receive(r *round) error {
 
 // receiveWritten reads the answer to writtenQuery.
 func (w *writing) receiveWritten(r *round) error {
-	row, err := r.row(4)
+	columns := 4
+	if w.d.server.blur {
+		columns++
+	}
+	row, err := r.row(columns)
 	if err != nil {
 		return fmt.Errorf("ask what was written: %w", err)
+	}
+	if w.d.server.blur {
+		w.s.lives(row[4]) // else the session is not comparable from here on
 	}
 	w.written.LSN = row[1]
 	beyond, err := parseOids(row[3])
