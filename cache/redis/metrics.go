@@ -32,6 +32,7 @@ type storeMetrics struct {
 	chainHits, chainEntries, chainBreaks, chainBegins, chainFailures *metrics.Counter
 	chainOwned                                                       *metrics.Gauge
 
+	sets                      *metrics.Counter // responses that Redis took
 	purgesHeard, changesHeard *metrics.Counter
 	unknown, gaps, breaks     *metrics.Counter
 	lastSuccess               *metrics.Gauge
@@ -53,6 +54,7 @@ func newMetrics(set *metrics.Set, s *Store) *storeMetrics {
 		invalidDamaged: set.NewCounter(`forebay_redis_invalid_values_total{reason="damaged"}`),
 		refusedSize:    refused("too-large"), refusedLifetime: refused("no-lifetime"), refusedFull: refused("full"),
 		refusedUnknown: refused("log-unknown"), refusedError: refused("error"),
+		sets:         set.NewCounter(`forebay_redis_sets_total`),
 		purgesHeard:  set.NewCounter(`forebay_shared_log_entries_total{kind="purge"}`),
 		changesHeard: set.NewCounter(`forebay_shared_log_entries_total{kind="change"}`),
 		unknown:      set.NewCounter(`forebay_shared_log_entries_total{kind="unknown"}`),

@@ -265,6 +265,7 @@ func (s *Store) stampOf(r *cache.StoredResponse, now cache.Instant) (stamp, bool
 func (s *Store) stored(err error, now cache.Instant) error {
 	switch {
 	case err == nil:
+		s.metrics.sets.Inc()
 		s.health.wrote()
 		return nil
 	case goredis.IsOOMError(err):
