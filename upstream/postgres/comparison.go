@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +26,6 @@ select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfileno
   coalesce((select pg_catalog.min(pg_catalog.age(a.xmin)) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
     <= pg_catalog.age(w.since::pg_catalog.xid), false)
 from unnest($1::pg_catalog.oid[], $2::pg_catalog.xid8[]) w (oid, since) join pg_catalog.pg_class c on c.oid = w.oid
-union all select 'xmin', pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, false
 union all select 'life', ` + lifeExpression + `, false
 union all select 'relations', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_class c
@@ -46,6 +46,17 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(a.attrelid || ':' || a.xmin, ',' order by a.attrelid, a.attnum) from pg_catalog.pg_attribute a
     join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' and c.relnamespace not in (select oid from passing)))), false`
 
+// horizonQuery asks for the next transaction id, and then for those that are at work in this database; a standby
+// knows no database of those. In this order, and before the prints are taken: what is missing has ended by then.
+// The snapshot's own horizon would do, and let any transaction of the cluster that writes for long make every
+// table younger than it is.
+const horizonQuery = `select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text,
+  pg_catalog.pg_is_in_recovery();
+select a.backend_xid::text from pg_catalog.pg_stat_get_activity(null) a
+  where a.backend_xid is not null and a.datid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+union all select p.transaction::text from pg_catalog.pg_prepared_xact() p
+  where p.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())`
+
 // comparison is the state of the catalogue at one moment, as far as it is compared. Immutable.
 //
 // What a fill or a survey finds out is of no earlier state than the comparison that it began after: the first is
@@ -59,7 +70,7 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
 type comparison struct {
 	epoch  uint64            // of the server, in which its session was met
 	nth    uint64            // in the order in which they were asked for
-	xmin   string            // what is older was there
+	xmin   string            // what this database's transactions before it did was there
 	prints map[string]string // by the first column of watchQuery
 	young  map[uint32]bool   // relations of which a column may have changed since whoever found them began
 }
@@ -212,6 +223,10 @@ func (s *session) prints(ctx context.Context, watched map[uint32]*comparison) (*
 			since = append(since, "NULL"...)
 		}
 	}
+	var err error
+	if c.xmin, err = s.horizon(ctx); err != nil {
+		return nil, err
+	}
 	answer := s.pg.ExecParams(ctx, watchQuery, [][]byte{oidArray(oids), append(since, '}')}, nil, nil, nil).Read()
 	if answer.Err != nil {
 		return nil, fmt.Errorf("compare catalogue: %w", answer.Err)
@@ -226,6 +241,32 @@ func (s *session) prints(ctx context.Context, watched map[uint32]*comparison) (*
 			c.young[uint32(oid)] = true
 		}
 	}
-	c.xmin = c.prints["xmin"]
 	return c, nil
+}
+
+// horizon returns the id before which no transaction is at work in this database.
+func (s *session) horizon(ctx context.Context) (string, error) {
+	answers, err := s.pg.Exec(ctx, horizonQuery).ReadAll()
+	if err != nil {
+		return "", fmt.Errorf("compare catalogue: %w", err)
+	}
+	if len(answers) != 2 || len(answers[0].Rows) != 1 {
+		return "", errors.New("compare catalogue: no answer")
+	}
+	row := answers[0].Rows[0]
+	next, err := strconv.ParseUint(string(row[0]), 10, 64)
+	if err != nil || string(row[2]) == "t" {
+		return string(row[1]), err
+	}
+	oldest := next
+	for _, row := range answers[1].Rows {
+		xid, err := strconv.ParseUint(string(row[0]), 10, 32)
+		if err != nil {
+			return "", fmt.Errorf("compare catalogue: %w", err)
+		}
+		if behind := int32(uint32(next) - uint32(xid)); behind > 0 {
+			oldest = min(oldest, next-uint64(behind))
+		}
+	}
+	return strconv.FormatUint(oldest, 10), nil
 }

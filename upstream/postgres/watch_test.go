@@ -110,12 +110,42 @@ func TestFirstComparisonNoticesWhatCameBefore(t *testing.T) {
 				t.Errorf("after %s, an earlier comparison %t, what was stored is %s", name, earlier, got)
 			}
 			s.fill(t, "GET /plain")
-			s.compare(t) // which may take a table for changed that is as young as somebody's transaction
+			s.compare(t)
 			standing = s.stored(t, "GET /plain")
 			s.compare(t)
 			if got := standing.Check(); got != cache.Current {
 				t.Errorf("after %s, an earlier comparison %t, what was stored since is %s, because of %+v", name, earlier, got, standing.Cause())
 			}
 		}
+	}
+}
+
+// A transaction that writes for long in another database makes nothing younger than it is.
+func TestTransactionsOfOtherDatabasesMakeNoTableYoung(t *testing.T) {
+	t.Parallel()
+	other := connect(t, newDatabase(t, server, "create table work (n int)"))
+	script(t, other, "begin; insert into work values (1)") // before all that follows
+	s := newSite(t, changedSchema, changedRoutes)
+	s.compare(t)
+	standing := s.stored(t, "GET /plain")
+	s.compare(t)
+	if got := standing.Check(); got != cache.Current {
+		t.Errorf("what was stored is %s, because of %+v", got, standing.Cause())
+	}
+	script(t, other, "rollback")
+}
+
+// One that is at work in this database, and has its ids already, may change a table yet.
+func TestTransactionsOfThisDatabaseMayChangeWhatIsYoung(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, changedSchema+"create table work (n int);", changedRoutes)
+	writer := connect(t, s.url)
+	script(t, writer, "begin; insert into work values (1); savepoint s; insert into work values (2)")
+	s.compare(t)
+	standing := s.stored(t, "GET /plain")
+	script(t, writer, "alter table plain drop extra; release s; commit")
+	s.compare(t)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("after a column was dropped, what was stored is %s", got)
 	}
 }
