@@ -33,6 +33,7 @@ type ChangeLog struct {
 	asOf     atomic.Int64
 	keys     keyPurges
 	replays  replays
+	knots    *knots
 	observer Observer // nil: nobody
 
 	mu       sync.RWMutex // guards all below; a mark is made under it
@@ -52,7 +53,7 @@ type settlement struct {
 func NewChangeLog(epoch string) *ChangeLog { return newChangeLog(epoch, defaultBounds()) }
 
 func newChangeLog(epoch string, b bounds) *ChangeLog {
-	l := &ChangeLog{bounds: b, nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows(b)}
+	l := &ChangeLog{bounds: b, knots: newKnots(), nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows(b)}
 	l.epoch.Store(&epoch)
 	l.settled.Store(new(settlement))
 	l.feed.Store(&Feed{Mode: FeedOff, Live: true})
@@ -177,16 +178,17 @@ func (l *ChangeLog) purge(at Position, d Dependency, soft bool) {
 //	commit: becomes visible
 //	lookup: must find the mark at 3, or it serves the old row for good
 func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, dependencies []Dependency) *Standing {
-	s := &Standing{log: l, key: string(key), asked: asked, snapshot: snapshot, dependencies: dependencies}
-	s.nodes = l.nodesOf(dependencies)
+	var room [16]*node
+	nodes := l.nodesOf(room[:0], dependencies)
+	s := &Standing{log: l, key: string(key), asked: asked, snapshot: l.knots.snapshot(snapshot), ties: l.knots.tie(dependencies, nodes)}
 	s.epoch = l.epoch.Load() // before it is judged: see NewEpoch
 	s.verify(l.marked.Load())
 	return s
 }
 
-// nodesOf returns the dependencies' nodes, and last that of Everything.
-func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
-	nodes := make([]*node, 0, len(dependencies)+1)
+// nodesOf appends the dependencies' nodes to the empty nodes, and last that of Everything.
+func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) []*node {
+	want := len(dependencies) + 1
 	l.mu.RLock()
 	for _, d := range dependencies {
 		if n := l.held(d); n != nil {
@@ -197,7 +199,7 @@ func (l *ChangeLog) nodesOf(dependencies []Dependency) []*node {
 		nodes = append(nodes, n)
 	}
 	l.mu.RUnlock()
-	if len(nodes) == cap(nodes) {
+	if len(nodes) == want {
 		return nodes
 	}
 	l.mu.Lock()

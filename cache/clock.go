@@ -15,6 +15,9 @@ func NewClock(start time.Time) Clock { return Clock{start: start} }
 // Now returns the present Instant.
 func (c Clock) Now() Instant { return Instant(time.Since(c.start)) }
 
+// At returns the Instant of a time with a monotonic reading.
+func (c Clock) At(t time.Time) Instant { return Instant(t.Sub(c.start)) }
+
 // Wall returns the wall-clock time of an Instant, as the clock stood at its start.
 func (c Clock) Wall(i Instant) time.Time { return c.start.Add(time.Duration(i)) }
 

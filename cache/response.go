@@ -11,34 +11,23 @@ type Field struct{ Name, Value []byte }
 // StoredResponse is a response and all that decides its reuse. It is immutable once it was handed to a
 // Store (its Standing alone moves, by itself): a changed response is a new value. Whoever holds one may
 // read its bytes for as long as they like and must not write them. Safe for concurrent use.
+//
+// There may be millions: what many of them have alike is in Traits, and a test holds the rest to its size.
 type StoredResponse struct {
-	Status      int
-	ContentType []byte
-	ETag        []byte  // strong, of the identity encoding; empty when the response has none
-	Header      []Field // the other end-to-end fields, in the order received; none that the server itself writes (Content-Length, Date, Age, Connection …)
-	Body        []byte
-	Encodings   []Encoding // the same body compressed, best first; at most one per coding
+	*Traits
+	Body      []byte
+	ETag      []byte     // strong, of the identity encoding; empty when the response has none
+	Encodings *Encodings // the same body compressed; nil: nobody asked for that
 
 	// Times (RFC 9111 s.4.2). Wall-clock times are for people and for other processes only.
-	RequestTime  time.Time     // when the request that brought it was sent
-	ResponseTime time.Time     // when it came
-	Date         time.Time     // its Date field, or ResponseTime
+	RequestTime  Moment        // when the request that brought it was sent
+	ResponseTime Moment        // when it came
+	Date         Moment        // its Date field, or ResponseTime
 	Stored       Instant       // ResponseTime on this process's clock
 	InitialAge   time.Duration // corrected_initial_age at Stored
 	Lifetime     time.Duration // freshness_lifetime, jitter included
 
-	// Reuse beyond the lifetime (RFC 5861), each counted from its end; zero forbids it.
-	StaleWhileRevalidate time.Duration
-	StaleIfError         time.Duration
-
-	Rule       string     // the name of the rule that made it
-	Directives Directives // of its Cache-Control, for responses of an HTTP upstream
-	Vary       []string   // lower-case names of the request fields it was selected by; of an index: those to key on
-	Kind       Kind
-	// Compressible says that the body is worth compressing for clients that ask for it; set before it is stored.
-	Compressible bool
-	TTLOnly      bool      // changes do not concern it: other instances, and this one after a restart, may use it
-	Standing     *Standing // nil only before the response is stored
+	Standing *Standing // nil only before the response is stored
 }
 
 // Kind tells what an entry is for.
@@ -52,6 +41,17 @@ const (
 	// Uncacheable is no response: requests for this key go forward without waiting for each other.
 	Uncacheable
 )
+
+// Encodings are the forms of one body, best first; at most one per coding.
+type Encodings []Encoding
+
+// All returns them. Not to be written.
+func (e *Encodings) All() []Encoding {
+	if e == nil {
+		return nil
+	}
+	return *e
+}
 
 // Encoding is a stored response's body under a content coding.
 type Encoding struct {
@@ -95,6 +95,9 @@ func (r *StoredResponse) AgeAt(now Instant) time.Duration {
 	return r.InitialAge + now.Sub(r.Stored)
 }
 
+// Asked returns when the request that brought the response was sent, on this process's clock.
+func (r *StoredResponse) Asked() Instant { return r.Stored - Instant(r.ResponseTime-r.RequestTime) }
+
 // FreshnessAt tells what the response's age allows. It knows nothing of changes: see Standing.
 func (r *StoredResponse) FreshnessAt(now Instant) Freshness {
 	late := r.AgeAt(now) - r.Lifetime
@@ -137,45 +140,33 @@ func (r *StoredResponse) Remaining(now Instant) time.Duration {
 // their standing.
 func (r *StoredResponse) WithEncoding(e Encoding) *StoredResponse {
 	c := *r
-	c.Encodings = append(append(make([]Encoding, 0, len(r.Encodings)+1), r.Encodings...), e)
+	all := r.Encodings.All()
+	encodings := append(append(make(Encodings, 0, len(all)+1), all...), e)
+	c.Encodings = &encodings
 	return &c
 }
 
 // Encoding returns the body under the coding, or nil.
 func (r *StoredResponse) Encoding(coding string) *Encoding {
-	for i := range r.Encodings {
-		if r.Encodings[i].Coding == coding {
-			return &r.Encodings[i]
+	all := r.Encodings.All()
+	for i := range all {
+		if all[i].Coding == coding {
+			return &all[i]
 		}
 	}
 	return nil
 }
 
 // Size returns the bytes that the response occupies in memory, near enough to bound a store by them:
-// bodies, fields and the structures that hold them, without the key.
+// bodies, fields and the structures that hold them, without the key, and without what it shares with others.
 func (r *StoredResponse) Size() int {
-	const (
-		structs = 352 + 160 // StoredResponse and Standing as the allocator rounds them up
-		ofRow   = 88        // a row's node and its place among the others, which one response alone holds as a rule
-	)
-	n := structs + len(r.Body) + len(r.ContentType) + len(r.ETag) + len(r.Rule)
-	for _, f := range r.Header {
-		n += 48 + len(f.Name) + len(f.Value)
-	}
-	for _, e := range r.Encodings {
-		n += 64 + len(e.Body) + len(e.ETag)
-	}
-	for _, v := range r.Vary {
-		n += 16 + len(v)
+	const structs = 128 + 80 // StoredResponse and Standing as the allocator rounds them up
+	n := structs + len(r.Body) + len(r.ETag) + r.Traits.size()
+	for _, e := range r.Encodings.All() {
+		n += 88 + len(e.Body) + len(e.ETag)
 	}
 	if s := r.Standing; s != nil {
-		n += 8*len(s.nodes) + 8*len(s.snapshot.Xip)
-		for _, d := range s.dependencies {
-			n += 16 + len(d)
-			if _, ok := d.rowOid(); ok {
-				n += ofRow
-			}
-		}
+		n += s.size()
 	}
 	return n
 }

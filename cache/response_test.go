@@ -11,8 +11,8 @@ import (
 // another 30 s while it is refreshed and for an hour in emergencies.
 func made(l *cache.ChangeLog) *cache.StoredResponse {
 	return &cache.StoredResponse{
-		Status: 200, Body: []byte("body"), InitialAge: 5 * time.Second, Lifetime: time.Minute,
-		StaleWhileRevalidate: 30 * time.Second, StaleIfError: time.Hour,
+		Traits: &cache.Traits{Status: 200, StaleWhileRevalidate: 30 * time.Second, StaleIfError: time.Hour},
+		Body:   []byte("body"), InitialAge: 5 * time.Second, Lifetime: time.Minute,
 		Standing: l.Stand([]byte("key"), l.Position(), at(100), []cache.Dependency{clients}),
 	}
 }
@@ -68,7 +68,7 @@ func TestAnAddedEncodingLeavesTheOriginalAsItWas(t *testing.T) {
 	one := r.WithEncoding(cache.Encoding{Coding: "gzip", Body: []byte("z")})
 	two := one.WithEncoding(cache.Encoding{Coding: "br", Body: []byte("b")})
 	three := one.WithEncoding(cache.Encoding{Coding: "zstd", Body: []byte("s")})
-	if len(r.Encodings) != 0 || len(one.Encodings) != 1 || two.Encodings[1].Coding != "br" || three.Encodings[1].Coding != "zstd" {
+	if len(r.Encodings.All()) != 0 || len(one.Encodings.All()) != 1 || two.Encodings.All()[1].Coding != "br" || three.Encodings.All()[1].Coding != "zstd" {
 		t.Error("one copy wrote into another's encodings")
 	}
 	if two.Encoding("gzip") == nil || two.Encoding("zstd") != nil || two.Standing != r.Standing {
@@ -100,8 +100,8 @@ func TestAResponseOnRowsWeighsTheirNodes(t *testing.T) {
 		r := cache.StoredResponse{Standing: cache.NewChangeLog("e").Stand([]byte("key"), 0, at(9), d)}
 		return r.Size()
 	}
-	row, other := cache.Row(1, 1, "7"), cache.Tag("1:1:7")
-	if more := weigh(row) - weigh(other); len(row) != len(other) || more < 60 || more > 120 {
+	first, row, other := cache.Row(1, 1, "6"), cache.Row(1, 1, "7"), cache.Tag("1:1:7")
+	if more := weigh(first, row) - weigh(first, other); len(row) != len(other) || more < 60 || more > 120 {
 		t.Errorf("a row weighs %d bytes more than another dependency", more)
 	}
 }

@@ -20,17 +20,24 @@ func (v Verdict) String() string { return [...]string{"current", "softened", "ou
 // Standing ties a stored response to its dependencies. Its facts never change; what it has verified so
 // far moves forward as the log does. Safe for concurrent use.
 type Standing struct {
-	log          *ChangeLog
-	epoch        *string
-	key          string
-	asked        Position
-	snapshot     Snapshot
-	dependencies []Dependency
-	nodes        []*node // Everything's last: see ChangeLog.NewEpoch
+	log      *ChangeLog
+	epoch    *string
+	key      string
+	asked    Position
+	snapshot *Snapshot
+	*ties
 
 	verified atomic.Uint64 // the log position up to which Check found nothing unseen, or outdated
 	softened atomic.Bool
 	cause    atomic.Pointer[Cause]
+}
+
+// ties are what a response hangs on: for all responses that hang on the same there is one, unless that is rows.
+// Immutable.
+type ties struct {
+	dependencies []Dependency
+	nodes        []*node // Everything's last: see ChangeLog.NewEpoch
+	shared       bool
 }
 
 // Key returns the key that the response stands under: purges by key concern it by this one. A store may
@@ -41,7 +48,7 @@ func (s *Standing) Key() string { return s.key }
 func (s *Standing) Epoch() string { return *s.epoch }
 
 // Snapshot returns what the response saw.
-func (s *Standing) Snapshot() Snapshot { return s.snapshot }
+func (s *Standing) Snapshot() Snapshot { return *s.snapshot }
 
 // Dependencies returns what the response depends on, beside Everything. Not to be written.
 func (s *Standing) Dependencies() []Dependency { return s.dependencies }
@@ -132,5 +139,5 @@ func (s *Standing) sawDoubtful(d *doubt, settled *settlement) bool {
 	if s.snapshot.Replayed != 0 {
 		return d.lsn <= s.snapshot.Replayed
 	}
-	return d.seenBy(&s.snapshot) || s.asked >= settled.at && d.seenBy(&settled.snapshot)
+	return d.seenBy(s.snapshot) || s.asked >= settled.at && d.seenBy(&settled.snapshot)
 }

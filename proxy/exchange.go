@@ -34,6 +34,7 @@ type exchange struct {
 	auditing choice
 	asked    bool                  // the shared tier, which had nothing to serve
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
+	headed   bool                  // the response's fields were written as one: none of them can be found again
 	outcome  Outcome
 	hits     uint          // that this exchange has answered, request after request
 	took     time.Duration // the last of them that was timed
@@ -50,7 +51,7 @@ func newExchange() *exchange {
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
 	x.format, x.source, x.outcome, x.replaces = -1, 0, Outcome{Result: Refused}, nil
-	x.auditing, x.asked, x.token, x.behind = undecided, false, 0, false
+	x.auditing, x.asked, x.headed, x.token, x.behind = undecided, false, false, 0, false
 	x.key = x.key[:0]
 	h := &ctx.Request.Header
 	path, query := splitTarget(h.RequestURI())

@@ -74,12 +74,12 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 		p.metrics.sharedMiss.Inc()
 		return nil, false, ""
 	}
-	t.plain.adopt(r)
 	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
 	use, detail := p.judge(t.rule, r, p.clock.Now())
 	switch use {
 	case cache.Fresh:
 		p.metrics.sharedHit.Inc()
+		p.traits.Share(r, t.makeHead)
 		if p.memory.Wants(key) {
 			_ = p.memory.Set(ctx, key, r)
 		}
@@ -167,6 +167,7 @@ func (p *Proxy) store(c *call, landed landing) (landing, func()) {
 	if kept := p.memory.Lookup(c.key); kept != nil && sawMore(kept, landed.response) {
 		return landed, nil
 	}
+	p.traits.Share(landed.response, c.route.makeHead)
 	landed.stored = p.memory.Set(ctx, c.key, landed.response) == nil
 	if p.shared == nil {
 		return landed, nil
@@ -188,7 +189,7 @@ func sawMore(kept, brought *cache.StoredResponse) bool {
 	older, newer := brought.Standing.Snapshot(), kept.Standing.Snapshot()
 	if (older.Replayed == 0) != (newer.Replayed == 0) {
 		// A standby's and the primary's do not compare. What came before the other was asked for saw no more than that.
-		return !kept.ResponseTime.Before(brought.RequestTime)
+		return kept.Stored >= brought.Asked()
 	}
 	return newer.SeesAllOf(older) && !older.SeesAllOf(newer)
 }
@@ -251,16 +252,18 @@ func (p *Proxy) describe(c *call, r *cache.StoredResponse) {
 	if rule.Upstream != "" || hasField(r.Header, fasthttp.HeaderCacheControl) {
 		return
 	}
-	r.Header = append(c.route.plain.fields, r.Header...)
+	r.Header = append(c.route.fields, r.Header...)
 }
 
 // remember notes that responses of this key are not stored, so that requests for it stop waiting for
 // each other.
 func (p *Proxy) remember(c *call) {
 	memo := &cache.StoredResponse{
-		Kind: cache.Uncacheable, Rule: c.route.rule.Name, Stored: p.clock.Now(), Lifetime: uncacheableFor, TTLOnly: true,
+		Traits: &cache.Traits{Kind: cache.Uncacheable, Rule: c.route.rule.Name, TTLOnly: true},
+		Stored: p.clock.Now(), Lifetime: uncacheableFor,
 		Standing: p.log.Stand(c.key, p.log.Position(), cache.AllSeeing(), c.route.rule.Dependencies()),
 	}
+	p.traits.Share(memo, c.route.makeHead)
 	_ = p.memory.Set(context.Background(), c.key, memo)
 }
 

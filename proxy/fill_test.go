@@ -12,11 +12,12 @@ import (
 func TestAStandbysAnswerDoesNotReplaceOneThatOverlappedIt(t *testing.T) {
 	t.Parallel()
 	log := cache.NewChangeLog("test")
+	clock := cache.NewClock(time.Now())
 	start := time.Now()
 	response := func(s cache.Snapshot, from, to time.Duration) *cache.StoredResponse {
-		return &cache.StoredResponse{
-			RequestTime: start.Add(from), ResponseTime: start.Add(to), Standing: log.Stand(nil, log.Position(), s, nil),
-		}
+		r := &cache.StoredResponse{Traits: &cache.Traits{}, Stored: clock.At(start.Add(to)), Standing: log.Stand(nil, log.Position(), s, nil)}
+		r.RequestTime, r.ResponseTime = cache.MomentsOf(start.Add(from), start.Add(to))
+		return r
 	}
 	primary, standby := cache.Snapshot{Xmin: 10, Xmax: 10}, cache.Snapshot{Replayed: 10}
 	f := func(name string, kept, brought *cache.StoredResponse, want bool) {

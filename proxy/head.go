@@ -9,64 +9,71 @@ import (
 	"forebay/rules"
 )
 
-// plainHead is what the header of every response of a SQL rule has, joined once instead of per hit. Immutable.
-//
-// fasthttp copies a field's name as it is (SetCanonical says that it must be canonical already), so the fields
-// that never change travel as one name: Cache-Control, Vary, and at last Etag, whose value follows. A test
-// reads them back from a connection.
-type plainHead struct {
-	fields  []cache.Field // what a stored response has of it
-	name    []byte        // of clients that are offered no encodings
-	offered []byte        // and of those that are
-}
-
-// newPlainHead makes a rule's; an upstream's responses have the fields that came with them, and none.
-func newPlainHead(r *rules.Rule, vary []byte) plainHead {
+// fieldsOf returns what every response of a SQL rule has; those of an upstream have what came with them.
+func fieldsOf(r *rules.Rule) []cache.Field {
 	if r.Upstream != "" {
-		return plainHead{}
+		return nil
 	}
 	control := "no-cache"
 	if len(r.Identity) > 0 {
 		control = "private, no-cache"
 	}
-	block := []byte("Cache-Control: " + control + "\r\n")
-	encodings := []byte("Vary: ")
-	if len(vary) > 0 {
-		encodings = append(append(encodings, vary...), ", "...)
-	}
-	encodings = append(encodings, "Accept-Encoding\r\nEtag"...)
-	h := plainHead{fields: []cache.Field{{Name: []byte(fasthttp.HeaderCacheControl), Value: []byte(control)}}}
-	h.fields = h.fields[:1:1] // shared: whoever appends gets a copy
-	h.offered = append(bytes.Clone(block), encodings...)
-	if len(vary) > 0 {
-		block = append(append(append(block, "Vary: "...), vary...), "\r\n"...)
-	}
-	h.name = append(block, "Etag"...)
-	return h
+	fields := []cache.Field{{Name: []byte(fasthttp.HeaderCacheControl), Value: []byte(control)}}
+	return fields[:1:1] // shared: whoever appends gets a copy
 }
 
-// write writes the header of a plain response. False: it is none, and nothing was written.
-func (h *plainHead) write(to *fasthttp.ResponseHeader, r *cache.StoredResponse, etag []byte, offered bool) bool {
-	if len(h.fields) == 0 || len(r.Header) != 1 || len(etag) == 0 || !h.same(&r.Header[0]) {
-		return false
+// makeHead joins the fields that all responses with these Traits have, once instead of per hit.
+//
+// fasthttp copies a field's name as it is (SetCanonical says that it must be canonical already), so what never
+// changes travels as one name: the fields as they came, Vary, and at last Etag, whose value follows. A test
+// reads them back from a connection. What fasthttp writes in its own way is not for a name: with such a field,
+// but for Server, there is no head.
+func (t *route) makeHead(c *cache.Traits) {
+	var h fasthttp.ResponseHeader
+	h.SetNoDefaultContentType(true)
+	var server []byte
+	for _, f := range c.Header {
+		switch {
+		case bytes.EqualFold(f.Name, []byte(fasthttp.HeaderServer)) && len(f.Value) > 0:
+			server = f.Value
+		case isSpecial(f.Name):
+			return
+		default:
+			h.AddBytesKV(f.Name, f.Value)
+		}
 	}
-	if offered {
-		to.SetCanonical(h.offered, etag)
-	} else {
-		to.SetCanonical(h.name, etag)
+	var block []byte
+	for name, value := range h.All() { // canonical, and without the line ends that somebody may have smuggled in
+		if bytes.ContainsAny(name, "\r\n: ") || bytes.ContainsAny(value, "\r\n") {
+			return
+		}
+		block = append(append(append(append(block, name...), ": "...), value...), "\r\n"...)
 	}
-	return true
+	line := func(vary ...[]byte) []byte {
+		name := bytes.Clone(block)
+		for _, v := range vary {
+			if len(v) > 0 {
+				name = append(append(append(name, "Vary: "...), v...), "\r\n"...)
+			}
+		}
+		name = append(name, fieldETag...)
+		return name[:len(name):len(name)]
+	}
+	c.Head = &cache.Head{Server: server, Name: line(t.vary), Offered: line(t.vary, acceptEncoding)}
 }
 
-// adopt has a response that came from elsewhere share the rule's fields, if it has the same.
-func (h *plainHead) adopt(r *cache.StoredResponse) {
-	if len(h.fields) == 1 && len(r.Header) == 1 && h.same(&r.Header[0]) {
-		r.Header = h.fields
+// isSpecial reports whether fasthttp writes the field from somewhere else than where it keeps the others.
+func isSpecial(name []byte) bool {
+	if len(name) == 0 {
+		return true
 	}
-}
-
-// same reports whether the field is the rule's own; mostly it is the very one.
-func (h *plainHead) same(f *cache.Field) bool {
-	own := &h.fields[0]
-	return f == own || bytes.Equal(f.Name, own.Name) && bytes.Equal(f.Value, own.Value)
+	for _, special := range [...]string{
+		fasthttp.HeaderContentType, fasthttp.HeaderContentEncoding, fasthttp.HeaderContentLength, fasthttp.HeaderConnection,
+		fasthttp.HeaderServer, fasthttp.HeaderSetCookie, fasthttp.HeaderTransferEncoding, fasthttp.HeaderTrailer, fasthttp.HeaderDate,
+	} {
+		if bytes.EqualFold(name, []byte(special)) {
+			return true
+		}
+	}
+	return false
 }

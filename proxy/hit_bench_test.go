@@ -40,8 +40,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// hitConfig has one rule whose response is put into memory by hand: no database is asked.
+// hitConfig has one rule whose response is put into memory by hand: no database is asked, not even by an audit.
 const hitConfig = `
+audit: 0
 postgres: {url: "postgres://localhost/none"}
 routes:
   - route: GET /api/v1/clients/{id}
@@ -77,9 +78,11 @@ func newHitProxy(tb testing.TB, body []byte) *proxy.Proxy {
 	}
 	key := match.Rule.AppendKey(nil, &request, &input)
 	r := &cache.StoredResponse{
-		Status: 200, ContentType: []byte("application/json"), ETag: []byte(`"0123456789abcdef0123456789abcdef"`), Body: body,
-		Header: []cache.Field{{Name: []byte("Cache-Control"), Value: []byte("no-cache")}},
-		Stored: clock.Now(), Lifetime: time.Hour, Rule: match.Rule.Name,
+		Traits: &cache.Traits{
+			Status: 200, ContentType: []byte("application/json"), Rule: match.Rule.Name,
+			Header: []cache.Field{{Name: []byte("Cache-Control"), Value: []byte("no-cache")}},
+		},
+		ETag: []byte(`"0123456789abcdef0123456789abcdef"`), Body: body, Stored: clock.Now(), Lifetime: time.Hour,
 	}
 	r.Standing = log.Stand(key, log.Position(), cache.Snapshot{Xmin: 10, Xmax: 10}, []cache.Dependency{cache.Relation(1), cache.Rule(match.Rule.Name)})
 	if err := store.Set(context.Background(), key, r); err != nil {

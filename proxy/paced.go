@@ -91,6 +91,7 @@ type pacedConn struct {
 	due     atomic.Int64 // the read deadline in place, on the pace's clock
 	free    atomic.Bool  // somebody else sets the deadlines
 	written atomic.Int64 // when the write deadline was last set
+	loan    loan
 }
 
 // Read reads, or fails when the client takes too long.
@@ -156,6 +157,9 @@ func (c *pacedConn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 		c.written.Store(max(now, 1))
+	}
+	if c.loan.body != nil && len(b) < writeBuffer {
+		return c.loan.flush(c.Conn, b)
 	}
 	return c.Conn.Write(b)
 }

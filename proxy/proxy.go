@@ -52,6 +52,7 @@ type Proxy struct {
 	commitKey []byte
 
 	state       atomic.Pointer[state]
+	traits      *cache.KnownTraits
 	bypassAll   atomic.Bool  // the kill switch
 	audits      atomic.Int64 // under way
 	exports     exports
@@ -86,7 +87,7 @@ type route struct {
 	metrics  ruleMetrics
 	record   *performance.RuleHandle // nil unless the rule runs SQL
 	vary     []byte                  // the value of Vary that every response of the rule has
-	plain    plainHead               // of a rule that runs SQL
+	fields   []cache.Field           // that every response of a rule that runs SQL has
 	byTarget bool                    // the request target alone decides the key
 	bypass   atomic.Bool             // the kill switch of this rule
 
@@ -99,7 +100,7 @@ func New(deps Deps) *Proxy {
 	p := &Proxy{
 		clock: deps.Clock, log: deps.Log, memory: deps.Memory, shared: deps.Shared, feed: deps.Feed,
 		commitKey: newCommitKey(string(deps.Secret)),
-		logger:    deps.Logger, metrics: newMetrics(deps.Metrics), flights: newFlights(),
+		logger:    deps.Logger, metrics: newMetrics(deps.Metrics), flights: newFlights(), traits: cache.NewKnownTraits(),
 		connections: func() int { return 0 },
 	}
 	p.exchanges.New = func() any { return newExchange() }
@@ -137,7 +138,7 @@ func (p *Proxy) newRoute(g Generation, r *rules.Rule) *route {
 		t.record = g.Performance.Rule(r)
 	}
 	t.vary, t.byTarget = varyOf(r), r.KeyedByTarget()
-	t.plain = newPlainHead(r, t.vary)
+	t.fields = fieldsOf(r)
 	return t
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"forebay/cache"
+	"forebay/upstream/origin"
 )
 
 const (
@@ -58,6 +59,9 @@ func (p *Proxy) again(x *exchange) bool {
 	if m == nil || m.state != x.state || m.target != string(target) || string(x.ctx.Request.Header.Protocol()) != "HTTP/1.1" {
 		return false
 	}
+	if m.route.origin != nil && x.judge.May(origin.Credentials) {
+		return false // what an upstream says to one of its users is for nobody else: see Personal
+	}
 	if p.bypassAll.Load() || m.route.bypass.Load() || x.audits(m.route) || p.ahead(x) {
 		return false
 	}
@@ -84,7 +88,7 @@ func (p *Proxy) again(x *exchange) bool {
 // remember notes what the target of a hit came to.
 func (c *recall) remember(x *exchange) {
 	target := x.ctx.Request.Header.RequestURI()
-	if !x.route.byTarget || x.request.Method != fasthttp.MethodGet || len(target) > maxRecalled || len(x.key) > maxRecalled {
+	if !x.route.byTarget || x.request.Method != fasthttp.MethodGet || target[0] != '/' || len(target) > maxRecalled || len(x.key) > maxRecalled {
 		return
 	}
 	slot := c.slot(target)

@@ -53,9 +53,7 @@ func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) 
 		etag, body = encoding.ETag, encoding.Body
 		h.SetCanonical(fieldEncoding, []byte(encoding.Coding))
 	}
-	if !x.route.plain.write(h, r, etag, offered) {
-		x.writeFields(r, etag, offered)
-	}
+	x.writeFields(r, etag, offered)
 	if aged || r.InitialAge > 0 {
 		// What was fetched for this request came after it: it is no younger than when it came.
 		at := max(x.start, r.Stored)
@@ -77,12 +75,33 @@ func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) 
 	}
 	// The body is lent, not copied: a stored response's bytes are never written again, and the garbage
 	// collector keeps them for as long as the response is being sent.
+	if c, ok := x.ctx.Conn().(*pacedConn); ok && len(body) >= lentFrom && x.request.Method == fasthttp.MethodGet && mayHaveBody(r.Status) {
+		c.lend(&x.ctx.Response, body)
+		return
+	}
 	x.ctx.Response.SetBodyRaw(body)
 }
 
-// writeFields writes what every response has that is no plain one.
+// mayHaveBody reports whether a response with the status is sent with its body (RFC 9110 s.6.4.1).
+func mayHaveBody(status int) bool {
+	return status >= fasthttp.StatusOK && status != fasthttp.StatusNoContent && status != fasthttp.StatusNotModified
+}
+
+// writeFields writes what the response came with, its entity tag and what it differs by.
 func (x *exchange) writeFields(r *cache.StoredResponse, etag []byte, offered bool) {
 	h := &x.ctx.Response.Header
+	if head := r.Head; head != nil && len(etag) > 0 {
+		if head.Server != nil {
+			h.SetServerBytes(head.Server)
+		}
+		if offered {
+			h.SetCanonical(head.Offered, etag)
+		} else {
+			h.SetCanonical(head.Name, etag)
+		}
+		x.headed = true
+		return
+	}
 	for _, f := range r.Header {
 		h.AddBytesKV(f.Name, f.Value)
 	}
@@ -106,7 +125,7 @@ func (p *Proxy) noRow(x *exchange) {
 func (p *Proxy) writeOutcome(x *exchange) {
 	h := &x.ctx.Response.Header
 	x.scratch = x.outcome.AppendCacheStatus(x.scratch[:0])
-	if x.route.origin == nil {
+	if x.route.origin == nil || x.headed {
 		h.SetCanonical(fieldCacheStatus, x.scratch)
 	} else {
 		h.AddBytesKV(fieldCacheStatus, x.scratch) // after the members of caches nearer to the origin

@@ -36,7 +36,7 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 		NoDefaultServerHeader:              true,
 		NoDefaultContentType:               true,
 		ReadBufferSize:                     config.MaxHeaderSize,
-		WriteBufferSize:                    20 << 10, // 16 KiB of body and its header leave in one write
+		WriteBufferSize:                    writeBuffer,
 		ContinueHandler:                    p.wantsBody,
 		MaxRequestBodySize:                 prefetch,
 		StreamRequestBody:                  true,

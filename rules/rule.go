@@ -108,7 +108,7 @@ func (r *Rule) ReadsBody() bool {
 // KeyedByTarget reports whether two requests by GET with the same target always have the same key: nothing of
 // their headers or bodies is part of it.
 func (r *Rule) KeyedByTarget() bool {
-	return r.Method == "GET" && r.Query != nil && !r.ReadsBody() && !r.fields.accept && !r.choosesByAccept() &&
+	return r.Method == "GET" && !r.ReadsBody() && !r.fields.accept && (r.Query == nil || !r.choosesByAccept()) &&
 		len(r.fields.header) == 0 && len(r.Vary) == 0 && len(r.Identity) == 0
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -27,6 +28,7 @@ type Store struct {
 	entries *otter.Cache[string, *cache.StoredResponse]
 	metrics *storeMetrics
 	door    door
+	bodies  atomic.Int64 // bytes of them that are stored
 }
 
 // clockResolution is how late entries may be dropped. Reading the precise time would cost two thirds of
@@ -44,7 +46,7 @@ func New(cfg Config, clock cache.Clock, set *metrics.Set) *Store {
 		MaximumWeight:    uint64(s.max),
 		Weigher:          weigh,
 		ExpiryCalculator: otter.ExpiryWritingFunc(s.expiresAfter),
-		OnAtomicDeletion: s.metrics.deleted,
+		OnAtomicDeletion: s.deleted,
 	})
 	return s
 }
@@ -95,6 +97,7 @@ func (s *Store) Set(ctx context.Context, key []byte, r *cache.StoredResponse) er
 	case int(weigh(kept, r)) > s.max:
 		s.metrics.refusedSize.Inc()
 	default:
+		s.bodies.Add(bodiesOf(r))
 		s.entries.Set(kept, r)
 		return nil
 	}
@@ -117,6 +120,7 @@ func (s *Store) Replace(key []byte, old, new *cache.StoredResponse) bool {
 			return nil, otter.CancelOp
 		}
 		replaced = true
+		s.bodies.Add(bodiesOf(new))
 		return new, otter.WriteOp
 	})
 	return replaced
@@ -148,6 +152,24 @@ func (s *Store) DeletePrefix(prefix []byte) int {
 
 // All goes through the entries in no order, weakly consistent: what changes meanwhile may or may not be seen.
 func (s *Store) All() iter.Seq2[string, *cache.StoredResponse] { return s.entries.All() }
+
+// Bodies returns how many bytes of bodies are stored: they have no pointers, so a collection of garbage does not
+// look into them.
+func (s *Store) Bodies() int { return int(s.bodies.Load()) }
+
+// deleted accounts for an entry that went. It runs under a lock of the cache and must not call it.
+func (s *Store) deleted(e otter.DeletionEvent[string, *cache.StoredResponse]) {
+	s.bodies.Add(-bodiesOf(e.Value))
+	s.metrics.deleted(e)
+}
+
+func bodiesOf(r *cache.StoredResponse) int64 {
+	n := len(r.Body)
+	for _, e := range r.Encodings.All() {
+		n += len(e.Body)
+	}
+	return int64(n)
+}
 
 // Clear removes every entry.
 func (s *Store) Clear() { s.entries.InvalidateAll() }

@@ -36,7 +36,7 @@ func open(t testing.TB, size int) *fixture {
 
 func (f *fixture) response(key string, body int) *cache.StoredResponse {
 	return &cache.StoredResponse{
-		Status: 200, ContentType: []byte("application/json"), Body: bytes.Repeat([]byte{'x'}, body),
+		Traits: &cache.Traits{Status: 200, ContentType: []byte("application/json")}, Body: bytes.Repeat([]byte{'x'}, body),
 		Stored: f.clock.Now(), Lifetime: time.Minute,
 		Standing: f.log.Stand([]byte(key), f.log.Position(), cache.Snapshot{Xmin: 1, Xmax: 1}, []cache.Dependency{cache.Tag("t")}),
 	}
@@ -229,6 +229,53 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations a lookup", n)
 	}
+}
+
+func TestBodiesAreCountedAsLongAsTheyAreStored(t *testing.T) {
+	t.Parallel()
+	f := open(t, 256<<10)
+	check := func(when string) {
+		t.Helper()
+		want := 0
+		for range 20_000 { // evictions that are still under way
+			want = 0
+			for _, r := range f.All() {
+				want += len(r.Body)
+				for _, e := range r.Encodings.All() {
+					want += len(e.Body)
+				}
+			}
+			if f.Bodies() == want {
+				return
+			}
+			runtime.Gosched()
+		}
+		t.Errorf("%s: %d bytes of bodies counted, %d stored", when, f.Bodies(), want)
+	}
+	for i := range 2_000 {
+		key := fmt.Sprintf("key/%d", i%700)
+		r := f.response(key, i%900)
+		f.put(t, key, r)
+		f.put(t, key, r)
+		f.Replace([]byte(key), r, r.WithEncoding(cache.Encoding{Coding: "gzip", Body: []byte("zzz")}))
+		if i%5 == 0 {
+			if err := f.Delete(t.Context(), []byte(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := f.response("late", 100)
+		late.Lifetime = 0
+		f.put(t, "late", late)
+		f.put(t, "large", f.response("large", 300<<10))
+	}
+	check("after all kinds of ends")
+	if f.Bodies() == 0 || f.Stats().EvictedSize == 0 {
+		t.Errorf("%+v", f.Stats())
+	}
+	f.DeletePrefix([]byte("key/1"))
+	check("after a prefix went")
+	f.Clear()
+	check("after all went")
 }
 
 // Not parallel: it reads the whole process's heap.

@@ -151,8 +151,8 @@ func (i *instance) metric(series string) int {
 func (i *instance) response(key, body string) *cache.StoredResponse {
 	now := i.Clock.Now()
 	return &cache.StoredResponse{
-		Status: 200, ContentType: []byte("application/json"), Body: []byte(body), Rule: "GET /things/{id}", TTLOnly: true,
-		ResponseTime: i.Clock.Wall(now), Date: i.Clock.Wall(now), Stored: now, Lifetime: time.Minute, StaleWhileRevalidate: time.Minute,
+		Traits: &cache.Traits{Status: 200, ContentType: []byte("application/json"), Rule: "GET /things/{id}", TTLOnly: true, StaleWhileRevalidate: time.Minute},
+		Body:   []byte(body), ResponseTime: cache.MomentOf(i.Clock.Wall(now)), Date: cache.MomentOf(i.Clock.Wall(now)), Stored: now, Lifetime: time.Minute,
 		Standing: i.Log.Stand([]byte(key), i.Log.Position(), cache.AllSeeing(), []cache.Dependency{cache.Tag("things"), cache.Rule("GET /things/{id}")}),
 	}
 }

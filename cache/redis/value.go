@@ -125,8 +125,8 @@ func appendLists(dst []byte, r *cache.StoredResponse, s *cache.Standing) []byte 
 	for _, f := range r.Header {
 		dst = appendBytes(appendBytes(dst, f.Name), f.Value)
 	}
-	dst = le.AppendUint32(dst, uint32(len(r.Encodings)))
-	for _, e := range r.Encodings {
+	dst = le.AppendUint32(dst, uint32(len(r.Encodings.All())))
+	for _, e := range r.Encodings.All() {
 		dst = appendBytes(appendBytes(appendBytes(dst, e.Coding), e.ETag), e.Body)
 	}
 	dst = le.AppendUint32(dst, uint32(len(r.Vary)))
@@ -156,9 +156,11 @@ func (v *value) parse(b []byte) error {
 	}
 	i64 := func(offset int) int64 { return int64(le.Uint64(b[offset:])) }
 	r := &cache.StoredResponse{
-		Kind: cache.Kind(b[5]), Status: int(le.Uint16(b[6:])), TTLOnly: flags&flagTTLOnly != 0, Compressible: flags&flagCompressible != 0,
-		Lifetime: time.Duration(i64(40)), StaleWhileRevalidate: time.Duration(i64(48)), StaleIfError: time.Duration(i64(56)),
-		InitialAge: time.Duration(i64(64)), RequestTime: wall(i64(72)), ResponseTime: wall(i64(80)), Date: wall(i64(88)),
+		Traits: &cache.Traits{
+			Kind: cache.Kind(b[5]), Status: int(le.Uint16(b[6:])), TTLOnly: flags&flagTTLOnly != 0, Compressible: flags&flagCompressible != 0,
+			StaleWhileRevalidate: time.Duration(i64(48)), StaleIfError: time.Duration(i64(56)),
+		},
+		Lifetime: time.Duration(i64(40)), InitialAge: time.Duration(i64(64)), RequestTime: wall(i64(72)), ResponseTime: wall(i64(80)), Date: wall(i64(88)),
 	}
 	setFlags(&r.Directives, flags)
 	r.Directives.MaxAge, r.Directives.SMaxAge = time.Duration(i64(136)), time.Duration(i64(144))
@@ -216,9 +218,10 @@ func (c *cursor) lists(v *value) {
 		}
 	}
 	if n := c.count(12); n > 0 {
-		r.Encodings = make([]cache.Encoding, n)
-		for i := range r.Encodings {
-			r.Encodings[i] = cache.Encoding{Coding: c.text(), ETag: c.bytes(), Body: c.bytes()}
+		encodings := make(cache.Encodings, n)
+		r.Encodings = &encodings
+		for i := range encodings {
+			encodings[i] = cache.Encoding{Coding: c.text(), ETag: c.bytes(), Body: c.bytes()}
 		}
 	}
 	if n := c.count(4); n > 0 {
@@ -295,18 +298,18 @@ func (c *cursor) count(least uint64) int {
 	return int(n)
 }
 
-func nanos(t time.Time) int64 {
-	if t.IsZero() {
+func nanos(m cache.Moment) int64 {
+	if m == 0 {
 		return noTime
 	}
-	return t.UnixNano()
+	return int64(m)
 }
 
-func wall(n int64) time.Time {
+func wall(n int64) cache.Moment {
 	if n == noTime {
-		return time.Time{}
+		return 0
 	}
-	return time.Unix(0, n)
+	return cache.Moment(max(n, 1))
 }
 
 func flagsOf(r *cache.StoredResponse) uint32 {

@@ -28,13 +28,15 @@ func example() *cache.StoredResponse {
 	wall := time.Unix(1_790_000_000, 5).UTC()
 	log := cache.NewChangeLog("epoch")
 	return &cache.StoredResponse{
-		Status: 200, ContentType: []byte("application/json"), ETag: []byte(`"e"`), Body: []byte("{}"),
-		Header:      []cache.Field{{Name: []byte("X-A"), Value: []byte("1")}, {Name: []byte("X-B")}},
-		Encodings:   []cache.Encoding{{Coding: "gzip", ETag: []byte(`"g"`), Body: []byte{0x1f, 0x8b}}},
-		RequestTime: wall, ResponseTime: wall.Add(time.Second), InitialAge: 5 * time.Second, Lifetime: time.Minute,
-		StaleWhileRevalidate: time.Second, StaleIfError: time.Hour, Rule: "GET /a", Vary: []string{"accept"}, TTLOnly: true, Compressible: true,
-		Directives: cache.Directives{Present: true, Immutable: true, MaxAge: time.Minute, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1},
-		Standing:   log.Stand([]byte("key"), 3, cache.Snapshot{Xmin: 90, Xmax: 100, Xip: []uint64{90, 95}, Replayed: 0x16b3748}, []cache.Dependency{"relation:1", "tag:t"}),
+		Traits: &cache.Traits{
+			Status: 200, ContentType: []byte("application/json"), Header: []cache.Field{{Name: []byte("X-A"), Value: []byte("1")}, {Name: []byte("X-B")}},
+			StaleWhileRevalidate: time.Second, StaleIfError: time.Hour, Rule: "GET /a", Vary: []string{"accept"}, TTLOnly: true, Compressible: true,
+			Directives: cache.Directives{Present: true, Immutable: true, MaxAge: time.Minute, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1},
+		},
+		ETag: []byte(`"e"`), Body: []byte("{}"),
+		Encodings:   &cache.Encodings{{Coding: "gzip", ETag: []byte(`"g"`), Body: []byte{0x1f, 0x8b}}},
+		RequestTime: cache.MomentOf(wall), ResponseTime: cache.MomentOf(wall.Add(time.Second)), InitialAge: 5 * time.Second, Lifetime: time.Minute,
+		Standing: log.Stand([]byte("key"), 3, cache.Snapshot{Xmin: 90, Xmax: 100, Xip: []uint64{90, 95}, Replayed: 0x16b3748}, []cache.Dependency{"relation:1", "tag:t"}),
 	}
 }
 

@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -34,6 +31,7 @@ type app struct {
 	metrics *metrics.Set
 
 	memory      *memory.Store
+	collector   *collector
 	shared      *redis.Store       // nil without Redis
 	database    *postgres.Database // nil without Postgres
 	feed        *changes.Feed      // nil without Postgres
@@ -57,8 +55,8 @@ type source interface {
 func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error) {
 	a := &app{config: config, logger: logger, clock: cache.NewClock(time.Now()), metrics: metrics.NewSet(), ready: make(chan struct{}), surveys: make(chan struct{}, 1)}
 	a.log = cache.NewChangeLog(rand.Text())
-	limitMemory(config.Cache.Memory)
 	a.memory = memory.New(memory.Config{MaxBytes: config.Cache.Memory}, a.clock, a.metrics)
+	a.collector = newCollector(a.memory, config.Cache.Memory)
 	deps := proxy.Deps{Clock: a.clock, Log: a.log, Memory: a.memory, Logger: logger, Metrics: a.metrics}
 	if url := config.Cache.Redis; url != "" {
 		shared, err := redis.New(redis.Config{URL: string(url), Prefix: config.Cache.RedisPrefix, Budget: config.Cache.RedisBudget, ShareExact: config.Cache.ShareExact, MaxLag: config.MaxLag},
@@ -91,21 +89,6 @@ func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error
 	return a, nil
 }
 
-// gcPercent is how much the heap may grow between two collections. Most of it is bodies, which no collection looks
-// into, and hits allocate nothing: so collecting more often costs little, and the usual 100 would double the memory.
-const gcPercent = 40
-
-// limitMemory tells the garbage collector how much is meant to be held, unless the environment does: a
-// full memory tier would otherwise let the heap grow to twice its size before a collection.
-func limitMemory(tier int) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(memory.SuggestedMemoryLimit(tier))
-	}
-}
-
 // run serves on the listeners until ctx ends, then drains. It takes the listeners over.
 func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,6 +102,7 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	var tasks errgroup.Group
 	tasks.Go(func() error { return a.performance.Run(work) })
 	tasks.Go(func() error { return a.reloader.run(work) })
+	tasks.Go(func() error { return a.collector.run(work) })
 	if a.database != nil {
 		tasks.Go(func() error { return a.database.Run(work) })
 		tasks.Go(func() error { return a.runFeed(work) })

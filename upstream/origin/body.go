@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -103,7 +104,27 @@ func (b *body) readAll(limit int) ([]byte, error) {
 	if size > limit {
 		return nil, ErrTooLarge
 	}
-	buf := make([]byte, max(size, 512))
+	if size < 0 {
+		return b.readUnknown(limit)
+	}
+	buf := make([]byte, size) // not one byte more: it may be kept for long
+	n, err := io.ReadFull(b, buf)
+	if err != nil && n < size {
+		return nil, err
+	}
+	var end [1]byte
+	switch m, err := b.Read(end[:]); {
+	case err != nil && err != io.EOF:
+		return nil, err
+	case m > 0:
+		return nil, ErrTooLarge // not what it announced
+	}
+	return buf, nil
+}
+
+// readUnknown is readAll of a body whose length nobody has told.
+func (b *body) readUnknown(limit int) ([]byte, error) {
+	buf := make([]byte, 512)
 	for n := 0; ; {
 		m, err := b.Read(buf[n:])
 		n += m
@@ -111,7 +132,7 @@ func (b *body) readAll(limit int) ([]byte, error) {
 		case n > limit:
 			return nil, ErrTooLarge
 		case err == io.EOF:
-			return buf[:n:n], nil
+			return bytes.Clone(buf[:n]), nil
 		case err != nil:
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -89,28 +90,31 @@ func (o *Origin) fill(r *Request, a *answer, body []byte) cache.Fill {
 		Cut: a.framing == byClose,
 	})
 	response := &cache.StoredResponse{
-		Status: a.response.StatusCode(), Body: body,
-		RequestTime: a.sent, ResponseTime: a.received, Date: reuse.Date,
-		Stored: o.clock.Now() - cache.Instant(time.Since(a.received)), InitialAge: reuse.InitialAge, Lifetime: reuse.Lifetime,
-		StaleWhileRevalidate: reuse.StaleWhileRevalidate, StaleIfError: reuse.StaleIfError,
-		Rule: rule.Name, Directives: reuse.Directives,
-		// No table is declared that a change could be matched with: time and purges alone judge it.
-		TTLOnly: len(rule.DependsOn) == 0,
+		Traits: &cache.Traits{
+			Status: a.response.StatusCode(), StaleWhileRevalidate: reuse.StaleWhileRevalidate, StaleIfError: reuse.StaleIfError,
+			Rule: rule.Name, Directives: reuse.Directives,
+			// No table is declared that a change could be matched with: time and purges alone judge it.
+			TTLOnly: len(rule.DependsOn) == 0,
+		},
+		Body: body, Date: cache.MomentOf(reuse.Date),
+		Stored: o.clock.At(a.received), InitialAge: reuse.InitialAge, Lifetime: reuse.Lifetime,
 	}
+	response.RequestTime, response.ResponseTime = cache.MomentsOf(a.sent, a.received)
 	describe(response, fields, connectionOf(&a.response.Header))
 	return cache.Fill{Response: response, Refused: reuse.Refused}
 }
 
-// describe sorts the fields: what the server writes itself is left out, with what concerned the connection.
+// describe sorts the fields, in the room that they have: what the server writes itself is left out, with what
+// concerned the connection.
 func describe(r *cache.StoredResponse, fields []cache.Field, connection []byte) {
-	r.Header = make([]cache.Field, 0, len(fields)+1)
+	r.Header = fields[:0]
 	var vias []byte
 	for _, f := range fields {
 		switch {
 		case is(f.Name, fasthttp.HeaderContentType):
 			r.ContentType = f.Value
 		case is(f.Name, fasthttp.HeaderETag):
-			r.ETag = f.Value
+			r.ETag = bytes.Clone(f.Value) // of all fields the only one that is kept for each response
 		case is(f.Name, fasthttp.HeaderVia):
 			vias = append(append(vias, f.Value...), ", "...)
 		case is(f.Name, fasthttp.HeaderDate), is(f.Name, fasthttp.HeaderAge), isHopByHop(f.Name, connection):

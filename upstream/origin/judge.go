@@ -27,7 +27,8 @@ const (
 	AcceptEncoding
 	ForebayCommit
 	ForebayTiming
-	anyField = IfNoneMatch | AcceptEncoding | ForebayCommit | ForebayTiming
+	Credentials // Authorization or Cookie
+	anyField    = IfNoneMatch | AcceptEncoding | ForebayCommit | ForebayTiming | Credentials
 )
 
 // Knows reports whether the fields are, byte for byte, those that were last found sound. It says nothing of
@@ -66,6 +67,8 @@ func noted(raw []byte) (f Fields) {
 			f |= ForebayCommit
 		case is(name, "Forebay-Timing"):
 			f |= ForebayTiming
+		case is(name, fasthttp.HeaderAuthorization), is(name, fasthttp.HeaderCookie):
+			f |= Credentials
 		}
 	}
 	return f

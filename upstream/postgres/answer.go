@@ -35,9 +35,10 @@ func (c Call) template() rules.Template {
 // response builds it. Body is scratch.
 func (a *answer) response(body []byte) (*cache.StoredResponse, []byte) {
 	r := &cache.StoredResponse{
-		Status: a.call.Rule.Query.Status, Rule: a.call.Rule.Name,
-		RequestTime: a.sent, ResponseTime: a.came, Date: a.came, Stored: a.stored,
+		Traits: &cache.Traits{Status: a.call.Rule.Query.Status, Rule: a.call.Rule.Name},
+		Date:   cache.MomentOf(a.came), Stored: a.stored,
 	}
+	r.RequestTime, r.ResponseTime = cache.MomentsOf(a.sent, a.came)
 	if r.Status == 0 {
 		r.Status = 200
 	}

@@ -83,7 +83,7 @@ func (f *filling) do(ctx context.Context) error {
 	}
 	came := time.Now()
 	a := answer{
-		call: f.call, results: f.scratch.results, sent: sent, came: came, stored: f.d.clock.Now(),
+		call: f.call, results: f.scratch.results, sent: sent, came: came, stored: f.d.clock.At(came),
 	}
 	f.fill.Response, f.scratch.body = a.response(f.scratch.body[:0])
 	f.depend(ctx)
