@@ -137,9 +137,10 @@ func TestFillsFromAStandbyAreStoredAndOutdated(t *testing.T) {
 			t.Errorf("%s was answered by a standby, or refused: %v %q", request, f.Snapshot, f.Refused)
 		}
 	}
-	if state, reason, configured := s.StandbyHealth(); configured && state != "up" {
-		t.Errorf("the standby is %s: %s", state, reason)
-	}
+	eventually(t, "health tells that it is up", func() bool {
+		state, _, configured := s.StandbyHealth()
+		return configured && state == "up"
+	})
 }
 
 // While the standby is behind, nobody is given what the log knows to have changed: not a row, not what a table was
