@@ -14,7 +14,7 @@ import (
 // watchQuery makes a print of each relation in $1, and tells of each whether a column of it may have changed since
 // the snapshot that began with its id in $2; a print of all relations together, for those that are not
 // watched yet and for names that find another one; and of what may change what any statement means:
-// functions, operators, casts, types. VACUUM and ANALYZE leave them as they are, and so do other sessions'
+// functions, operators, casts, types, the labels of enums. VACUUM and ANALYZE leave them as they are, and so do other sessions'
 // temporary tables. The array that Postgres makes beside each type, each table's row type too, says nothing
 // that its element does not.
 const watchQuery = `with passing as (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^pg_(toast_)?temp_')
@@ -40,6 +40,7 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(o.oid || ':' || o.xmin, ',' order by o.oid) from pg_catalog.pg_operator o
     where o.oid >= 16384 and o.oprnamespace not in (select oid from passing)),
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_cast c where c.oid >= 16384),
+  (select pg_catalog.string_agg(e.oid || ':' || e.xmin, ',' order by e.oid) from pg_catalog.pg_enum e),
   (select pg_catalog.string_agg(t.oid || ':' || t.xmin, ',' order by t.oid) from pg_catalog.pg_type t
     where t.oid >= 16384 and t.typtype in ('d', 'b', 'r') and t.typnamespace not in (select oid from passing)
       and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid)),

@@ -80,10 +80,11 @@ var changesOfPlain = map[string]string{
 	"a heir that goes":        "alter table heir no inherit plain",
 	"what a view means":       "create or replace view seen as select id, v from plain where id > 1",
 	"what a function means":   "create or replace function own() returns int language sql stable as 'select 2'",
+	"a label of an enum":      "alter type mood rename value 'ok' to 'fine'",
 	"a function of that sort": "create function own(x int) returns int language sql stable as 'select 2'",
 }
 
-const changedSchema = `create table plain (id int primary key, v text, extra int); insert into plain values (1, 'a', 1);
+const changedSchema = `create type mood as enum ('ok'); create table plain (id int primary key, v text, extra int); insert into plain values (1, 'a', 1);
 	create table spare (id int primary key, v text, extra int); create table heir () inherits (plain); insert into heir values (2, 'b', 2);
 	create view seen as select id, v from plain; create function own() returns int language sql stable as 'select 1';`
 
