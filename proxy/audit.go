@@ -105,7 +105,7 @@ func (p *Proxy) mismatch(c *call, r *cache.StoredResponse, again cache.Fill) {
 	p.logger.Error("a stored response differs from its source although no change was heard of; the rule stores nothing more",
 		"rule", c.route.rule.Name, "stored_snapshot", r.Standing.Snapshot().String(), "snapshot", again.Snapshot.String(),
 		"dependencies", len(r.Standing.Dependencies()))
-	c.route.bypass.Store(true)
+	c.route.doubted.Store(true)
 	p.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Rule(c.route.rule.Name)}})
 }
 

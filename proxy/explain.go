@@ -108,7 +108,7 @@ func (p *Proxy) explainRule(s *state, rule *rules.Rule) *Explanation {
 	e := &Explanation{
 		Rule: rule.Name, Source: rule.Upstream, Kind: rule.Kind, TTL: rule.TTL.String(), Freshness: rule.Freshness.String(),
 		MaxLag: rule.MaxLag.String(), OnLost: rule.OnLost.String(),
-		Bypass: p.bypassAll.Load() || s.routes[rule.Index].bypass.Load(),
+		Bypass: p.bypassAll.Load() || s.routes[rule.Index].bypassed(),
 		Feed:   ExplainedFeed{Mode: f.Mode, Live: f.Live, Reason: f.Reason, Lag: -1},
 		Stored: []ExplainedResponse{}, Parameters: []ExplainedArgument{},
 	}

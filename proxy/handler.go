@@ -79,10 +79,15 @@ func (p *Proxy) answer(x *exchange) {
 	case rule.Writes():
 		p.write(x)
 		return
-	case !rule.Stores(), p.bypassAll.Load(), x.route.bypass.Load():
+	case !rule.Stores():
+		p.bypass(x)
+		return
+	case p.bypassAll.Load(), x.route.bypassed():
+		x.because = "kill-switch"
 		p.bypass(x)
 		return
 	case x.route.origin != nil && origin.Personal(rule, &x.ctx.Request.Header):
+		x.because = "credentials"
 		p.bypass(x)
 		return
 	}
@@ -94,6 +99,7 @@ func (p *Proxy) answer(x *exchange) {
 	stored, use, missed := p.lookup(x)
 	switch {
 	case missed == ForwardBypass:
+		x.because = "uncacheable"
 		p.bypass(x)
 	case use == cache.Fresh:
 		x.state.recall.remember(x)

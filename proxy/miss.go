@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -187,7 +188,7 @@ func (p *Proxy) forward(x *exchange, why Forward) {
 		return
 	}
 	landed, share := p.admit(c, &fill)
-	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: p.word(landed.refusal)}
+	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: cmp.Or(x.because, p.word(landed.refusal))}
 	if why != ForwardBypass {
 		x.outcome.Result = Miss
 	}

@@ -15,7 +15,7 @@ import (
 // stored. Path and query are what goes out: as they came for a rule that stores nothing, and what is keyed
 // for one that does.
 func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
-	x.outcome = Outcome{Result: Bypass, Forward: why}
+	x.outcome = Outcome{Result: Bypass, Forward: why, Detail: x.because}
 	if why == ForwardMethod {
 		x.outcome.Result = Write
 	}

@@ -90,6 +90,7 @@ type route struct {
 	fields   []cache.Field           // that every response of a rule that runs SQL has
 	byTarget bool                    // the request target alone decides the key
 	bypass   atomic.Bool             // the kill switch of this rule
+	doubted  atomic.Bool             // the audit found a difference; until a reload, or the switch is turned off
 
 	complained atomic.Int64 // the cache.Instant of its last failure that was logged
 	unsaid     atomic.Int64 // failures since then
@@ -121,14 +122,33 @@ func (p *Proxy) Use(ctx context.Context, g Generation) {
 		s.encoder = newEncoder(p.memory, p.metrics, g.Config.Cache.CompressMin)
 		p.background.Go(func() { s.encoder.run(ctx) })
 	}
-	p.bypassAll.Store(g.Config.Bypass)
-	if old := p.state.Swap(s); old != nil {
+	old := p.state.Load()
+	if old == nil || old.Config.Bypass != g.Config.Bypass {
+		p.bypassAll.Store(g.Config.Bypass)
+	}
+	if old != nil {
+		s.keepSwitches(old)
+	}
+	p.state.Store(s)
+	if old != nil {
 		old.ended()
 		for _, o := range old.Origins {
 			o.Retire()
 		}
 	}
 }
+
+// keepSwitches takes over what was switched by hand: a reload is no word about it. Callers of Use take turns.
+func (s *state) keepSwitches(old *state) {
+	for _, t := range old.routes {
+		if r := s.Config.Rules.Rule(t.rule.Name); r != nil && t.bypass.Load() {
+			s.routes[r.Index].bypass.Store(true)
+		}
+	}
+}
+
+// bypassed reports whether the rule's requests pass the cache by.
+func (t *route) bypassed() bool { return t.bypass.Load() || t.doubted.Load() }
 
 func (p *Proxy) newRoute(g Generation, r *rules.Rule) *route {
 	t := &route{rule: r, cors: newCrossOrigin(r), metrics: p.metrics.ofRule(r.Name)}
@@ -170,7 +190,7 @@ func (p *Proxy) Reloaded(ok bool) {
 // Bypassed tells what the kill switch is on for: everything, and single rules by name.
 func (p *Proxy) Bypassed() (all bool, rules []string) {
 	for _, t := range p.state.Load().routes {
-		if t.bypass.Load() {
+		if t.bypassed() {
 			rules = append(rules, t.rule.Name)
 		}
 	}
@@ -178,7 +198,7 @@ func (p *Proxy) Bypassed() (all bool, rules []string) {
 }
 
 // SetBypass turns the kill switch, of one rule or, with an empty name, of all. It holds until it is turned
-// back, the configuration is reloaded, or the process ends. False: there is no such rule.
+// back or the process ends; over a reload, too, unless that changes the file's own switch. False: there is no such rule.
 func (p *Proxy) SetBypass(rule string, on bool) bool {
 	if rule == "" {
 		p.bypassAll.Store(on)
@@ -190,6 +210,9 @@ func (p *Proxy) SetBypass(rule string, on bool) bool {
 		return false
 	}
 	s.routes[r.Index].bypass.Store(on)
+	if !on {
+		s.routes[r.Index].doubted.Store(false)
+	}
 	return true
 }
 

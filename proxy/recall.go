@@ -62,7 +62,7 @@ func (p *Proxy) again(x *exchange) bool {
 	if m.route.origin != nil && x.judge.May(origin.Credentials) {
 		return false // what an upstream says to one of its users is for nobody else: see Personal
 	}
-	if p.bypassAll.Load() || m.route.bypass.Load() || x.audits(m.route) || p.ahead(x) {
+	if p.bypassAll.Load() || m.route.bypassed() || x.audits(m.route) || p.ahead(x) {
 		return false
 	}
 	var r *cache.StoredResponse

@@ -98,7 +98,7 @@ type postgresSection struct {
 	// How changes made by others are heard of: wal (Postgres's change stream), notify (triggers, see forebay
 	// changes install), auto (wal where the server allows it, else off, saying why) or off (own writes alone).
 	Changes string `yaml:"changes" jsonschema:"enum=auto,enum=wal,enum=notify,enum=off"`
-	// The publication that forebay makes for itself under wal; empty names it after application_name.
+	// The publication that forebay makes for itself under wal; empty means forebay. A number follows where another instance has the name.
 	Publication string `yaml:"publication"`
 }
 

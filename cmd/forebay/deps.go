@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,7 +159,7 @@ func (a *app) setBypass(rule string, on bool) error {
 	if !a.proxy.SetBypass(rule, on) {
 		return admin.ErrNoRule
 	}
-	a.logger.Warn("bypass switched", "rule", rule, "on", on)
+	a.logger.Warn("bypass switched", "rule", cmp.Or(rule, "all"), "on", on)
 	return nil
 }
 
