@@ -58,6 +58,11 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, errDeadline, stale, missed)
 			return
 		}
+		if f.refusal == cache.RefusedVary && x.route.origin != nil {
+			x.because = string(f.refusal)
+			p.bypass(x) // it was asked for without what the answer varies on
+			return
+		}
 		if !opened && f.private {
 			break // not ours: ask for ourselves, beside the others
 		}

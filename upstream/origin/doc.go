@@ -11,9 +11,10 @@
 // the same for every client. So two requests with one key are one request to the service, byte for byte,
 // and what the key does not know cannot decide the answer: there is nothing to poison the cache with.
 //
-// This also settles Vary. A response that varies on a field which was sent varies on what is keyed; one
-// that varies on a field which was not sent was selected by its absence, for everybody alike. No secondary
-// key is needed, and an index of variants never grows. The price: a field that the service needs must be
+// This also settles Vary. A response that varies on a field which was sent varies on what is keyed. One that varies
+// on a field which was not sent is not stored (RFC 9111 s.4.1 would have it keyed): it was selected by the field's
+// absence, which is not what every client asks for, so the request goes again, with all of its own fields. No
+// secondary key is needed, and an index of variants never grows. The price: a field that the service needs must be
 // named, in vary or identity. PostgREST, for one, needs Accept, Accept-Profile, Prefer and Range named where
 // clients send them. Conditional requests stay here: their fields are never sent.
 //

@@ -89,6 +89,9 @@ func (o *Origin) fill(r *Request, a *answer, body []byte) cache.Fill {
 		Status: a.response.StatusCode(), Fields: fields, Sent: a.sent, Received: a.received,
 		Cut: a.framing == byClose,
 	})
+	if reuse.Refused == cache.Storable && !settled(rule, reuse.Vary) {
+		reuse.Refused = cache.RefusedVary
+	}
 	response := &cache.StoredResponse{
 		Traits: &cache.Traits{
 			Status: a.response.StatusCode(), StaleWhileRevalidate: reuse.StaleWhileRevalidate, StaleIfError: reuse.StaleIfError,

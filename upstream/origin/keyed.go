@@ -151,6 +151,21 @@ func Personal(rule *rules.Rule, h *fasthttp.RequestHeader) bool {
 	return len(rule.Identity) == 0 && len(h.Peek(fasthttp.HeaderCookie)) > 0 && !names(rule, fasthttp.HeaderCookie)
 }
 
+// settled reports whether nothing that a response varies on was kept from the service, beside what is settled here:
+// the coding, other origins, and credentials, with which a request passes by.
+func settled(rule *rules.Rule, vary []string) bool {
+	for _, name := range vary {
+		switch name {
+		case "accept-encoding", "origin", "cookie", "authorization":
+			continue
+		}
+		if !names(rule, name) {
+			return false
+		}
+	}
+	return true
+}
+
 // names reports whether the field is part of the rule's key.
 func names(rule *rules.Rule, field string) bool {
 	for _, part := range rule.Identity {
@@ -160,6 +175,11 @@ func names(rule *rules.Rule, field string) bool {
 	}
 	for _, name := range rule.Vary {
 		if is([]byte(name), field) {
+			return true
+		}
+	}
+	for i := range rule.Params {
+		if p := &rule.Params[i]; p.In == rules.FromHeader && is([]byte(headerName(p)), field) {
 			return true
 		}
 	}
