@@ -21,7 +21,7 @@ type changesCmd struct {
 type changesInstallCmd struct {
 	Config string   `short:"c" required:"" env:"FOREBAY_CONFIG" type:"path" help:"Configuration file."`
 	Notify bool     `help:"Triggers for postgres.changes: notify, on the tables that rules read. They serialise commits: try wal first."`
-	Tables []string `name:"table" help:"The tables instead of those that rules read."`
+	Tables []string `name:"table" help:"The tables instead of those that rules read; of a partitioned one, all its partitions."`
 	Yes    bool     `help:"Run it."`
 }
 
@@ -39,7 +39,9 @@ func (c *changesInstallCmd) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		sql = changes.NotifySQL(tables)
+		if sql, err = changes.NotifySQL(ctx, changes.ConfigOf(config.Postgres, changes.ModeNotify), tables); err != nil {
+			return fmt.Errorf("cannot install triggers: %w", err)
+		}
 	}
 	return runOrPrint(ctx, config, sql, c.Yes)
 }

@@ -26,13 +26,17 @@ func settings(application string) map[string]string {
 
 // connect opens an ordinary connection.
 func (f *Feed) connect(ctx context.Context) (*pgx.Conn, error) {
+	return f.connectWith(ctx, settings(f.cfg.ApplicationName))
+}
+
+func (f *Feed) connectWith(ctx context.Context, settings map[string]string) (*pgx.Conn, error) {
 	c, err := pgx.ParseConfig(string(f.cfg.URL))
 	if err != nil {
 		return nil, fmt.Errorf("read the database's URL: %w", err)
 	}
 	c.ConnectTimeout = f.cfg.ConnectTimeout
 	c.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec // nothing named: a pooler is told by other signs
-	for name, value := range settings(f.cfg.ApplicationName) {
+	for name, value := range settings {
 		c.RuntimeParams[name] = value
 	}
 	// Nobody waits for long behind an ALTER PUBLICATION that waits. It is less than deadlock_timeout, after

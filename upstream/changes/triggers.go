@@ -3,8 +3,9 @@ package changes
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Names of what the SQL of this file makes.
@@ -29,24 +30,80 @@ BEGIN
 END $$;
 `
 
-// NotifySQL returns the SQL that installs the triggers of mode notify on tables, which are written as SQL
-// takes them. Each commit that touches one of them then waits for its turn to notify: with 8 writers that
-// was measured to leave 0.38 of the commits per second.
-func NotifySQL(tables []string) string {
-	var b strings.Builder
-	b.WriteString("BEGIN;\n" + schemaSQL + notifySQL)
-	for _, table := range tables {
-		fmt.Fprintf(&b, `DROP TRIGGER IF EXISTS %[2]s ON %[1]s;
-CREATE TRIGGER %[2]s AFTER INSERT OR UPDATE OR DELETE ON %[1]s FOR EACH ROW EXECUTE FUNCTION forebay.notify();
-ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER %[2]s;
+// NotifySQL returns the SQL that installs the triggers of mode notify on tables, which are named as SQL takes
+// them, and on all below these: on whatever has rows of its own, never on a partitioned table, whose triggers
+// its partitions would not let go of. It fails where mode notify is refused, for the triggers alone do the
+// harm. Each commit that touches one of the tables then waits for its turn to notify: with 8 writers that was
+// measured to leave 0.38 of the commits per second.
+func NotifySQL(ctx context.Context, cfg Config, tables []string) (string, error) {
+	f := &Feed{cfg: cfg.withDefaults()}
+	settings := settings(f.cfg.ApplicationName)
+	delete(settings, "search_path") // people's names mean what they mean in their own sessions
+	conn, err := f.connectWith(ctx, settings)
+	if err != nil {
+		return "", err
+	}
+	defer shut(conn.PgConn())
+	s, err := meet(ctx, conn.PgConn())
+	if err != nil {
+		return "", err
+	}
+	if err := s.refusesTriggers(conn.PgConn()); err != nil {
+		return "", err
+	}
+	rows, err := conn.Query(ctx, notifyTablesQuery, tables, firstUserOid)
+	if err != nil {
+		return "", fmt.Errorf("look for tables: %w", err)
+	}
+	var drops, creates strings.Builder
+	var table string
+	var partitioned bool
+	if _, err := pgx.ForEachRow(rows, []any{&table, &partitioned}, func() error {
+		if partitioned {
+			fmt.Fprintf(&drops, notifyDropSQL, table, triggerRows, triggerTruncate)
+		} else {
+			fmt.Fprintf(&creates, notifyDropSQL+notifyCreateSQL, table, triggerRows, triggerTruncate)
+		}
+		return nil
+	}); err != nil {
+		return "", fmt.Errorf("look for tables: %w", err)
+	}
+	if creates.Len() == 0 {
+		return "", refuse("no table that has rows of its own is among "+strings.Join(tables, ", "), "name one with --table")
+	}
+	return "BEGIN;\n" + schemaSQL + notifySQL + drops.String() + creates.String() + "COMMIT;\n", nil
+}
+
+// Partitioned tables are told where an older version left triggers, which go first. All their partitions
+// lose theirs with them, so all get new ones, whichever were named.
+const notifyTablesQuery = `with recursive down (oid) as (
+  select unnest($1::pg_catalog.text[])::pg_catalog.regclass::pg_catalog.oid
+  union select i.inhrelid from down join pg_catalog.pg_inherits i on i.inhparent = down.oid),
+up (oid) as (
+  select oid from down
+  union select i.inhparent from up join pg_catalog.pg_inherits i on i.inhrelid = up.oid),
+left_behind (oid) as (
+  select c.oid from up join pg_catalog.pg_class c on c.oid = up.oid
+  where c.relkind = 'p' and exists (select from pg_catalog.pg_trigger t
+    where t.tgrelid = c.oid and t.tgname in ('` + triggerRows + `', '` + triggerTruncate + `') and t.tgparentid = 0)),
+every (oid) as (
+  select oid from down union select oid from left_behind
+  union select i.inhrelid from every join pg_catalog.pg_inherits i on i.inhparent = every.oid)
+select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind = 'p'
+from every join pg_catalog.pg_class c on c.oid = every.oid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid >= $2::int8::pg_catalog.oid and (c.relkind = 'r' or c.oid in (select oid from left_behind))
+order by 1`
+
+const notifyDropSQL = `DROP TRIGGER IF EXISTS %[2]s ON %[1]s;
 DROP TRIGGER IF EXISTS %[3]s ON %[1]s;
+`
+
+const notifyCreateSQL = `CREATE TRIGGER %[2]s AFTER INSERT OR UPDATE OR DELETE ON %[1]s FOR EACH ROW EXECUTE FUNCTION forebay.notify();
+ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER %[2]s;
 CREATE TRIGGER %[3]s AFTER TRUNCATE ON %[1]s FOR EACH STATEMENT EXECUTE FUNCTION forebay.notify();
 ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER %[3]s;
-`, table, triggerRows, triggerTruncate)
-	}
-	b.WriteString("COMMIT;\n")
-	return b.String()
-}
+`
 
 // DDLSQL returns the SQL that installs the event triggers, which bring DDL and REFRESH into the stream within
 // their own transaction. Installing them takes a superuser, or what a managed service has for one.
@@ -105,7 +162,8 @@ END $$;
 `
 
 // UninstallSQL returns the SQL that removes all that forebay may have made in a database: event triggers,
-// triggers, its schema, and publications. Nothing of it holds back WAL or data.
+// triggers, its schema, and publications. Nothing of it holds back WAL or data. Triggers that a partition has
+// of its partitioned table go with that one's, and not before.
 func UninstallSQL() string {
 	return fmt.Sprintf(`BEGIN;
 DROP EVENT TRIGGER IF EXISTS %[1]s;
@@ -114,8 +172,8 @@ DO $$
 DECLARE
   r record;
 BEGIN
-  FOR r IN SELECT t.tgname, t.tgrelid::regclass AS tgrel FROM pg_catalog.pg_trigger t WHERE t.tgname IN ('%[3]s', '%[4]s') LOOP
-    EXECUTE pg_catalog.format('DROP TRIGGER %%I ON %%s', r.tgname, r.tgrel);
+  FOR r IN SELECT t.tgname, t.tgrelid::regclass AS tgrel FROM pg_catalog.pg_trigger t WHERE t.tgname IN ('%[3]s', '%[4]s') AND t.tgparentid = 0 LOOP
+    EXECUTE pg_catalog.format('DROP TRIGGER IF EXISTS %%I ON %%s', r.tgname, r.tgrel);
   END LOOP;
   FOR r IN SELECT p.pubname FROM pg_catalog.pg_publication p WHERE pg_catalog.obj_description(p.oid, 'pg_publication') = '%[5]s' LOOP
     EXECUTE pg_catalog.format('DROP PUBLICATION %%I', r.pubname);
@@ -127,30 +185,4 @@ BEGIN
 END $$;
 COMMIT;
 `, eventCommand, eventDrop, triggerRows, triggerTruncate, mark)
-}
-
-// Tables returns the tables that hold the rows of the relations, as SQL takes them: what NotifySQL is for.
-func Tables(ctx context.Context, cfg Config, relations []uint32) ([]string, error) {
-	f := &Feed{cfg: cfg.withDefaults()}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(ctx)
-	wanted := make(map[uint32][]int16)
-	for _, oid := range relations {
-		wanted[oid] = nil
-	}
-	c, err := readCatalogue(ctx, conn, wanted)
-	if err != nil {
-		return nil, err
-	}
-	var tables []string
-	for _, e := range c.relations {
-		if e.logged() && e.oid >= firstUserOid {
-			tables = append(tables, e.quoted)
-		}
-	}
-	slices.Sort(tables)
-	return tables, nil
 }

@@ -2,6 +2,9 @@ package changes
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"forebay/cache"
@@ -78,12 +81,12 @@ func TestNotifyTellsWhichTablesChanged(t *testing.T) {
 	if u := p.uncovered(clients); u.Fix != "install them with `forebay changes install --notify`" {
 		t.Errorf("fix %q", u.Fix)
 	}
-	tables, err := Tables(t.Context(), cfg, []uint32{clients, sessions, w.oid("keyless")})
-	if err != nil || len(tables) != 4 {
-		t.Fatalf("tables %v, %v; want the two and two partitions", tables, err)
+	w.notify("clients", "sessions", "keyless")
+	w.notify("clients", "sessions", "keyless") // may be run again
+	want := "clients,keyless,sessions_eu,sessions_us"
+	if got := w.triggered(); got != want {
+		t.Errorf("triggers on %s; want %s", got, want)
 	}
-	w.exec(NotifySQL(tables))
-	w.exec(NotifySQL(tables)) // may be run again
 	p.covered(clients)
 	p.covered(sessions)
 	p.covered(w.oid("keyless"))
@@ -121,6 +124,76 @@ func TestNotifyTellsWhichTablesChanged(t *testing.T) {
 	p.uncovered(sessions)
 	if n := w.number(`select count(*) from pg_trigger where tgname like 'forebay%'`); n != 0 {
 		t.Errorf("%d triggers are left", n)
+	}
+}
+
+// notify installs the triggers of mode notify.
+func (w *world) notify(tables ...string) {
+	w.t.Helper()
+	sql, err := NotifySQL(w.t.Context(), Config{URL: rules.Secret(w.url)}, tables)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.exec(sql)
+}
+
+// triggered lists the tables that have both triggers.
+func (w *world) triggered() string {
+	w.t.Helper()
+	return w.text(`select coalesce(string_agg(name, ','), '') from (select tgrelid::regclass::text as name from pg_trigger
+		where tgname like 'forebay_notify_%' and tgenabled = 'A' group by 1 having count(*) = 2 order by 1) t`)
+}
+
+// An older version put triggers on partitioned tables, too, and these clone those for rows to their leaves.
+func TestTriggersAreOnLeavesWhateverWasThere(t *testing.T) {
+	t.Parallel()
+	pg := startPostgres(t) // its own: the others' may allow prepared transactions
+	const script = `create table plain (id int); create table pt (id int) partition by range (id);
+		create table pt1 partition of pt for values from (0) to (10);
+		create table pt2 partition of pt for values from (10) to (20) partition by range (id);
+		create table "Pt 21" partition of pt2 for values from (10) to (15); create table pt22 partition of pt2 for values from (15) to (20)`
+	older := schemaSQL + notifySQL + fmt.Sprintf(notifyCreateSQL, "pt", triggerRows, triggerTruncate) +
+		"alter table only pt enable trigger " + triggerRows // the server finds it after its clones now
+	const leaves = `"Pt 21",pt1,pt22`
+	for _, c := range []struct {
+		before, name, want string
+	}{
+		{"", "pt", leaves},
+		{"", "pt2", `"Pt 21",pt22`},
+		{"", "pt1", "pt1"},
+		{older, "pt", leaves},
+		{older, "pt22", leaves}, // what others have of the partitioned table's is not lost
+		{older, "plain", ""},
+	} {
+		w := newWorldOn(t, pg.URL("postgres"), script)
+		w.exec(c.before)
+		if c.want != "" {
+			w.notify(c.name)
+			if got := w.triggered(); got != c.want {
+				t.Errorf("%s: triggers on %s; want %s", c.name, got, c.want)
+			}
+		}
+		w.exec(UninstallSQL())
+		if n := w.number(`select count(*) from pg_trigger where tgname like 'forebay%'`); n != 0 {
+			t.Errorf("%s: uninstalling left %d triggers", c.name, n)
+		}
+	}
+	w := newWorldOn(t, pg.URL("postgres"), script+`; create view v as select * from plain`)
+	for _, name := range []string{"v", "nowhere"} {
+		if sql, err := NotifySQL(t.Context(), Config{URL: rules.Secret(w.url)}, []string{name}); err == nil {
+			t.Errorf("%s: would run %s", name, sql)
+		}
+	}
+}
+
+func TestNoTriggersWhereTransactionsArePrepared(t *testing.T) {
+	t.Parallel()
+	pg := startPostgres(t, "max_prepared_transactions = 3")
+	w := newWorldOn(t, pg.URL("postgres"), clientsTable)
+	sql, err := NotifySQL(t.Context(), Config{URL: rules.Secret(w.url)}, []string{"clients"})
+	var r *refusal
+	if !errors.As(err, &r) || sql != "" || !strings.Contains(r.fix, "ALTER SYSTEM SET max_prepared_transactions = 0;") {
+		t.Errorf("%q, %v; want to be told what to do", sql, err)
 	}
 }
 
