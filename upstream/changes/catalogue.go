@@ -43,6 +43,10 @@ type attribute struct {
 	exact  bool // equal values have equal texts
 }
 
+// identityCondition holds for the index i that is the replica identity of c.
+const identityCondition = `i.indisvalid
+    and (c.relreplident = 'd' and i.indisprimary and i.indimmediate or c.relreplident = 'i' and i.indisreplident)`
+
 const relationsQuery = `with recursive down (oid) as (
   select unnest($1::pg_catalog.oid[])
   union select i.inhrelid from down join pg_catalog.pg_inherits i on i.inhparent = down.oid)
@@ -65,8 +69,7 @@ left join lateral (
   select array(select u.number from unnest(i.indkey::int2[]) with ordinality u (number, place)
     where u.place <= i.indnkeyatts order by u.place) as keys
   from pg_catalog.pg_index i
-  where i.indrelid = c.oid and i.indisvalid
-    and (c.relreplident = 'd' and i.indisprimary and i.indimmediate or c.relreplident = 'i' and i.indisreplident)
+  where i.indrelid = c.oid and ` + identityCondition + `
   limit 1) k on true`
 
 // A value is exact if equal values have one text: see maxValue for another limit. bpchar, numeric,

@@ -82,6 +82,10 @@ func (d *doctor) refused(check string, err error, well string, values ...any) bo
 func (d *doctor) examine(ctx context.Context, wanted map[uint32][]int16) {
 	if d.feed.cfg.Mode == ModeOff {
 		d.add("mode", FindingWarn, "set postgres.changes to auto", "changes made outside forebay are not followed")
+		if conn, err := d.feed.connect(ctx); err == nil { // there is nothing that it would have to be there for
+			defer conn.Close(ctx)
+			d.leftovers(ctx, conn)
+		}
 		return
 	}
 	conn, err := d.feed.connect(ctx)
@@ -98,6 +102,7 @@ func (d *doctor) examine(ctx context.Context, wanted map[uint32][]int16) {
 	} else {
 		d.log(ctx, conn, s)
 	}
+	d.leftovers(ctx, conn)
 	d.relations(ctx, conn, wanted)
 }
 
@@ -169,6 +174,39 @@ func (d *doctor) limits(ctx context.Context, conn *pgx.Conn) {
 	if n[5] > 0 {
 		d.add("other slots", FindingWarn, "run SELECT slot_name, pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots WHERE NOT active; and drop what is not used",
 			"%d permanent slots that are not forebay's are not in use, and hold back WAL", n[5])
+	}
+}
+
+// What is published without a usable replica identity, by a publication of forebay's own whose name no
+// instance holds.
+const harmedQuery = `select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), pg_catalog.quote_ident(p.pubname)
+from pg_catalog.pg_publication p
+join pg_catalog.pg_publication_rel r on r.prpubid = p.oid
+join pg_catalog.pg_class c on c.oid = r.prrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where pg_catalog.obj_description(p.oid, 'pg_publication') = $1 and (p.pubupdate or p.pubdelete)
+  and c.relkind = 'r' and c.relreplident <> 'f'
+  and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and ` + identityCondition + `)
+  and not exists (select from pg_catalog.pg_locks l
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = $2::int8::pg_catalog.oid
+      and l.objid = (pg_catalog.hashtext(p.pubname::text)::int8 & 4294967295)::pg_catalog.oid
+      and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()))
+order by 1, 2`
+
+// leftovers checks for publications that were left behind and make their tables' owners' statements fail.
+// Forebay itself would take these tables out, but none runs.
+func (d *doctor) leftovers(ctx context.Context, conn *pgx.Conn) {
+	rows, err := conn.Query(ctx, harmedQuery, mark, lockClass)
+	if err == nil {
+		var table, name string
+		_, err = pgx.ForEachRow(rows, []any{&table, &name}, func() error {
+			d.add("writes to "+table, FindingFail, fmt.Sprintf("run DROP PUBLICATION %[1]s; or ALTER PUBLICATION %[1]s DROP TABLE ONLY %[2]s;", name, table),
+				"UPDATEs and DELETEs of table %s fail now, its owner's, too: it has no usable replica identity, and publication %s, which was forebay's and which nobody claims, publishes it", table, name)
+			return nil
+		})
+	}
+	if err != nil {
+		d.add("left publications", FindingFail, "", "cannot ask for publications: %s", err)
 	}
 }
 

@@ -49,6 +49,55 @@ func TestDoctorFindsWhatIsWrongWithTables(t *testing.T) {
 	}
 }
 
+func TestDoctorFindsWhatALeftPublicationBreaks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `create table "No key" (id int primary key); create table keyed (id int primary key); create table whole (id int)`)
+	w.exec(`alter table whole replica identity full; create publication forebay_2 for table "No key", keyed, whole;
+		comment on publication forebay_2 is '` + mark + `'; insert into "No key" values (1)`)
+	const check = `writes to public."No key"`
+	examine := func() map[string]Finding {
+		return findings(Examine(t.Context(), Config{URL: rules.Secret(w.url)}, w.oids("other"), nil)) // rules need not read it any more
+	}
+	writes := func() error {
+		_, err := w.PgConn().Exec(t.Context(), `update "No key" set id = id`).ReadAll()
+		return err
+	}
+	w.exec(`create table other (id int primary key)`)
+	if f, told := examine()[check]; told || writes() != nil {
+		t.Errorf("before: %+v", f)
+	}
+	w.exec(`alter table "No key" drop constraint "No key_pkey"`)
+	if writes() == nil {
+		t.Fatal("the owner may write; this test is of nothing")
+	}
+	all := examine()
+	wants(t, all, check, FindingFail, `DROP PUBLICATION forebay_2; or ALTER PUBLICATION forebay_2 DROP TABLE ONLY public."No key";`)
+	if d := all[check].Detail; !strings.Contains(d, "fail now") || !strings.Contains(d, "publication forebay_2, which") {
+		t.Errorf("tells %q", d)
+	}
+	for _, well := range []string{"writes to public.keyed", "writes to public.whole"} {
+		if f, told := all[well]; told {
+			t.Errorf("%+v", f)
+		}
+	}
+	p := &publication{conn: w.another().Conn, name: "forebay_2"}
+	if ok, err := p.lock(t.Context()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if f, told := examine()[check]; told {
+		t.Errorf("an instance claims it and will take the table out: %+v", f)
+	}
+	if err := p.unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, examine(), check, FindingFail, "")
+	wants(t, findings(Examine(t.Context(), Config{URL: rules.Secret(w.url), Mode: ModeOff}, nil, nil)), check, FindingFail, "")
+	w.exec(`alter publication forebay_2 drop table only public."No key"`)
+	if f, told := examine()[check]; told || writes() != nil {
+		t.Errorf("after: %+v", f)
+	}
+}
+
 func TestDoctorFindsWhatTheRoleMayNotDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `create table t (id int primary key)`)
