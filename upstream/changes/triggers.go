@@ -69,7 +69,7 @@ func NotifySQL(ctx context.Context, cfg Config, tables []string) (string, error)
 		return "", fmt.Errorf("look for tables: %w", err)
 	}
 	if creates.Len() == 0 {
-		return "", refuse("no table that has rows of its own is among "+strings.Join(tables, ", "), "name one with --table")
+		return "", refuse("no table that has rows of its own was named, nor is read by rules", "name one with --table")
 	}
 	return "BEGIN;\n" + schemaSQL + notifySQL + drops.String() + creates.String() + "COMMIT;\n", nil
 }
