@@ -54,17 +54,30 @@ func beginBody(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// wantsBody tells a client that asks before it sends its body (Expect: 100-continue) whether it is welcome:
-// one that its rule would refuse for its size is answered 417, and stays where it is.
-func (p *Proxy) wantsBody(h *fasthttp.RequestHeader) bool {
+// expected answers a client that asks before it sends its body (Expect: 100-continue): 100, or the refusal
+// of a body too large for its rule, which then stays where it is. The server does not call the
+// handler then: it sends the response as it is left here, with the status returned, and closes the connection.
+// Its documentation asks to leave the response alone; a status without a problem would be all of it then.
+func (p *Proxy) expected(ctx *fasthttp.RequestCtx) int {
 	s := p.state.Load()
+	h := &ctx.Request.Header
 	limit := s.Config.Server.MaxBodySize
 	path, _ := splitTarget(h.RequestURI())
 	var match rules.Match
+	var t *route
 	if s.Config.Rules.Match(methodName(h.Method()), path, &match) == rules.Matched {
-		limit = match.Rule.MaxBody
+		t = s.routes[match.Rule.Index]
+		limit = t.rule.MaxBody
 	}
-	return limit <= 0 || h.ContentLength() <= limit
+	if limit <= 0 || h.ContentLength() <= limit {
+		return fasthttp.StatusContinue
+	}
+	x := p.exchanges.Get().(*exchange)
+	x.open(ctx, s, p.clock.Now())
+	defer p.done(x)
+	x.route = t
+	x.refuse(tooLarge(ctx, limit))
+	return ctx.Response.StatusCode()
 }
 
 // tooLarge closes the connection as well: what is left of the body is not worth reading.

@@ -37,7 +37,7 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 		NoDefaultContentType:               true,
 		ReadBufferSize:                     config.MaxHeaderSize,
 		WriteBufferSize:                    writeBuffer,
-		ContinueHandler:                    p.wantsBody,
+		ExpectHandler:                      p.expected,
 		MaxRequestBodySize:                 prefetch,
 		StreamRequestBody:                  true,
 		DisablePreParseMultipartForm:       true,

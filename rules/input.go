@@ -84,9 +84,10 @@ func cloneBytes(b []byte) []byte {
 
 // InputError is what is wrong with a request's parameters, for its sender.
 type InputError struct {
-	Status int          // 400, 413, 415 or 422
-	Detail string       // one human sentence
-	Fields []FieldError // each field at fault; may be empty
+	Status  int          // 400, 413, 415 or 422
+	TooMany bool         // a 400 for nothing but more items than a batch or a list takes
+	Detail  string       // one human sentence
+	Fields  []FieldError // each field at fault; may be empty
 }
 
 // FieldError says what is wrong with one field.

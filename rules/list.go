@@ -55,7 +55,7 @@ func cut(text []byte, separator string) (before, after []byte, found bool) {
 func (l *list) add(item []byte, read func(*Param, []byte, []byte) ([]byte, *fault)) *fault {
 	l.given++
 	if l.p.MaxItems > 0 && l.given > l.p.MaxItems {
-		return &fault{status: 400, detail: "must have at most " + counted(l.p.MaxItems, "item")}
+		return &fault{status: 400, tooMany: true, detail: "must have at most " + counted(l.p.MaxItems, "item")}
 	}
 	before := len(l.dst)
 	if l.kept > 0 {

@@ -13,8 +13,9 @@ import (
 
 // fault is what is wrong with a value, as the rest of a sentence that begins with its field's name.
 type fault struct {
-	status int
-	detail string
+	status  int
+	tooMany bool // a list has more items than it may
+	detail  string
 }
 
 // Error returns the detail.

@@ -256,6 +256,7 @@ func (rd *reading) fail(p *Param, f *fault) {
 
 func (e *InputError) add(p *Param, f *fault) {
 	if f.status == 400 {
+		e.TooMany = f.tooMany && (e.Status != 400 || e.TooMany)
 		e.Status = 400
 	}
 	in := [...]string{FromPath: "path", FromQuery: "query", FromBody: "body", FromHeader: "header"}[p.In]

@@ -34,7 +34,9 @@ func (rd *reading) locateInBody() *InputError {
 	case err != nil:
 		return badBody(jsonFault(err))
 	case kind == '[' && rd.rule.Batch.MaxItems > 0 && rd.in.items > rd.rule.Batch.MaxItems:
-		return badBody(fmt.Sprintf("the request must have at most %s, not %d", counted(rd.rule.Batch.MaxItems, "item"), rd.in.items))
+		many := badBody(fmt.Sprintf("the request must have at most %s, not %d", counted(rd.rule.Batch.MaxItems, "item"), rd.in.items))
+		many.TooMany = true
+		return many
 	}
 	return nil
 }

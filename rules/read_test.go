@@ -110,6 +110,26 @@ func TestAListMayBeSeparatedOrRepeated(t *testing.T) {
 	f(optional, "", "NULL")
 }
 
+func TestTooManyItemsAreToldFromWhatIsMalformed(t *testing.T) {
+	t.Parallel()
+	r := ruleFor(t, "GET /x",
+		Param{Name: "a", In: FromQuery, Type: Int, List: true, MaxItems: 1, Optional: true},
+		Param{Name: "b", In: FromQuery, Type: Int, Optional: true},
+		Param{Name: "c", In: FromQuery, Type: Int, List: true, MaxItems: 1, Optional: true})
+	f := func(query string, tooMany bool) {
+		t.Helper()
+		_, err := readRequest(t, r, requestTo("GET", "/x?"+query, nil))
+		if err == nil || err.Status != 400 || err.TooMany != tooMany {
+			t.Errorf("?%s: %+v, want too many: %v", query, err, tooMany)
+		}
+	}
+	f("a=1,2", true)
+	f("b=x&c=1,2", true)
+	f("a=1,2&c=1,2", true)
+	f("a=1,2&b=1&b=2", false)
+	f("b=1&b=2&c=1,2", false)
+}
+
 func TestHeaderParametersAreRead(t *testing.T) {
 	t.Parallel()
 	r := ruleFor(t, "GET /x",

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 func TestOnlyAdministratorsMayClearAndBenchmark(t *testing.T) {
@@ -55,6 +57,47 @@ func TestClearingSaysWhatFailedWithoutInternalTexts(t *testing.T) {
 	if r.StatusCode() != 503 || len(r.Header.Peek("Retry-After")) == 0 || strings.Contains(string(r.Body()), "10.0.0.5") {
 		t.Errorf("failing: %d %s", r.StatusCode(), r.Body())
 	}
+}
+
+func TestClearingRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	f := busy(t)
+	cleared := 0
+	f.clear = func(context.Context, string) (int, error) { cleared++; return 0, nil }
+	check := func(query, body string, status int, said string, fields ...string) {
+		t.Helper()
+		for _, streamed := range []bool{false, true} {
+			var ctx fasthttp.RequestCtx
+			ctx.Request.Header.SetMethod("POST")
+			ctx.Request.Header.Set("Authorization", "Bearer s3cret")
+			ctx.Request.SetRequestURI("/api/v1/performance/cache/clear" + query)
+			if streamed {
+				ctx.Request.SetBodyStream(strings.NewReader(body), -1)
+			} else {
+				ctx.Request.SetBodyString(body)
+			}
+			before := cleared
+			f.Serve(&ctx)
+			text := string(ctx.Response.Body())
+			if got := ctx.Response.StatusCode(); got != status || (got == 200) != (cleared == before+1) || !strings.Contains(text, said) {
+				t.Errorf("%s %.40s: %d %s, cleared %d times; want %d, %s", query, body, got, text, cleared-before, status, said)
+			}
+			for _, field := range fields {
+				if !strings.Contains(text, `"field":"`+field+`"`) {
+					t.Errorf("%s %.40s: %s, want the field %s", query, body, text, field)
+				}
+			}
+		}
+	}
+	check("?table_name=items", "", 200, "")
+	check("", " \n", 200, "")
+	check("", "{}", 200, "")
+	check("?table=items", "", 422, "table_name in the query string is", "table")
+	check("?table_name=items&Table=x&y=1", "", 422, "table_name", "Table", "y")
+	check("", `{"table_name":"items","a":1}`, 422, "table_name in the query string is", "table_name", "a")
+	check("", "table_name=items", 400, "query string")
+	check("", "[]", 400, "JSON object")
+	check("", strings.Repeat(" ", 5000), 413, "content-too-large")
 }
 
 func TestTheBenchmarkGradesEachOperationAndRunsOnceAtATime(t *testing.T) {

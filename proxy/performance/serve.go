@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +21,8 @@ import (
 type endpoint struct {
 	method  string // GET stands for HEAD, too
 	admin   bool
-	minutes int // the period, when minutes is not given
+	strict  bool // takes table_name and nothing else: a misspelt one must not stand for all tables
+	minutes int  // the period, when minutes is not given
 	answer  func(*Performance, question) (any, *problem.Problem)
 }
 
@@ -35,6 +39,8 @@ const (
 	defaultThreshold = time.Second
 	maxThreshold     = 24 * time.Hour
 	maxTableName     = 200 // bytes; two of Postgres's longest names and a dot are 127
+	tableName        = "table_name"
+	maxBody          = 4 << 10 // bytes; nothing is said in a body
 )
 
 // find returns the endpoint of the name, and false when there is none.
@@ -45,7 +51,7 @@ func find(name string) (endpoint, bool) {
 		"analytics":                    {method: "GET", minutes: 60, answer: (*Performance).analytics},
 		"slow-queries":                 {method: "GET", minutes: 60, answer: (*Performance).slowQueries},
 		"cache/stats":                  {method: "GET", answer: (*Performance).cacheStats},
-		"cache/clear":                  {method: "POST", admin: true, answer: (*Performance).cacheClear},
+		"cache/clear":                  {method: "POST", admin: true, strict: true, answer: (*Performance).cacheClear},
 		"optimization/recommendations": {method: "GET", answer: (*Performance).recommendations},
 		"benchmark":                    {method: "GET", admin: true, answer: (*Performance).benchmark},
 		"database/dashboard":           {method: "GET", answer: (*Performance).databaseDashboard},
@@ -83,6 +89,12 @@ func (p *Performance) Serve(ctx *fasthttp.RequestCtx) {
 	if e.admin {
 		if refused := bearer.Check(ctx, p.deps.Token()); refused != nil {
 			problem.Write(ctx, refused)
+			return
+		}
+	}
+	if e.strict {
+		if bad := onlyTable(ctx); bad != nil {
+			problem.Write(ctx, bad)
 			return
 		}
 	}
@@ -143,7 +155,7 @@ func ask(args *fasthttp.Args, minutes int) (question, *problem.Problem) {
 	for _, parameter := range []struct {
 		name string
 		read func(string) (wrong string)
-	}{{"minutes", q.readMinutes}, {"threshold", q.readThreshold}, {"table_name", q.readTable}} {
+	}{{"minutes", q.readMinutes}, {"threshold", q.readThreshold}, {tableName, q.readTable}} {
 		given := args.PeekMulti(parameter.name)
 		if len(given) > 1 {
 			return q, problem.New(problem.Malformed, fmt.Sprintf("The parameter %s is given more than once.", parameter.name))
@@ -161,6 +173,52 @@ func ask(args *fasthttp.Args, minutes int) (question, *problem.Problem) {
 	bad := problem.New(problem.InvalidParameter, wrong[0].Field+" "+wrong[0].Detail+".")
 	bad.Errors = wrong
 	return q, bad
+}
+
+// onlyTable refuses whatever a request says beside table_name in its query string. A body may be empty or {}.
+func onlyTable(ctx *fasthttp.RequestCtx) *problem.Problem {
+	var unknown []problem.FieldError
+	for name := range ctx.QueryArgs().All() {
+		if string(name) != tableName {
+			unknown = append(unknown, problem.FieldError{Field: string(name), In: "query", Detail: "is not known here"})
+		}
+	}
+	members, bad := membersOf(ctx)
+	if bad != nil {
+		return bad
+	}
+	for _, name := range members {
+		unknown = append(unknown, problem.FieldError{Field: name, In: "body", Detail: "is not known here"})
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	bad = problem.New(problem.InvalidParameter, fmt.Sprintf("%q in the %s is not known here; %s in the query string is, and nothing else.", unknown[0].Field, unknown[0].In, tableName))
+	bad.Errors = unknown
+	return bad
+}
+
+// membersOf returns the names in a body, sorted.
+func membersOf(ctx *fasthttp.RequestCtx) ([]string, *problem.Problem) {
+	var text []byte
+	if stream := ctx.RequestBodyStream(); stream == nil {
+		text = ctx.Request.Body()
+	} else {
+		var err error
+		if text, err = io.ReadAll(io.LimitReader(stream, maxBody+1)); err != nil {
+			ctx.SetConnectionClose() // where the next request would begin is unknown
+			return nil, problem.New(problem.Malformed, "The request's body could not be read.")
+		}
+	}
+	if len(text) > maxBody {
+		ctx.SetConnectionClose() // what is left of the body is not worth reading
+		return nil, problem.New(problem.ContentTooLarge, "The request's body is larger than this route accepts; it needs none.")
+	}
+	var members map[string]json.RawMessage
+	if len(bytes.TrimSpace(text)) > 0 && json.Unmarshal(text, &members) != nil {
+		return nil, problem.New(problem.Malformed, "The body must be one JSON object, or none; "+tableName+" goes into the query string.")
+	}
+	return slices.Sorted(maps.Keys(members)), nil
 }
 
 func (q *question) readMinutes(text string) (wrong string) {

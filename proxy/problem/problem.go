@@ -79,6 +79,9 @@ func OfStatus(status int, detail string) *Problem {
 // OfInput makes the problem that says what is wrong with a request's parameters.
 func OfInput(e *rules.InputError) *Problem {
 	p := OfStatus(e.Status, e.Detail)
+	if e.TooMany {
+		p = New(TooManyItems, e.Detail)
+	}
 	p.Errors = e.Fields
 	return p
 }

@@ -91,6 +91,10 @@ func TestAStatusWithoutATypeKeepsItsStatus(t *testing.T) {
 	if q.Type != Malformed || len(q.Errors) != 1 {
 		t.Errorf("got %+v", q)
 	}
+	many := OfInput(&rules.InputError{Status: 400, TooMany: true, Detail: "too many"})
+	if many.Type != TooManyItems || many.Status != 400 || many.Title != TooManyItems.Title() {
+		t.Errorf("got %+v", many)
+	}
 }
 
 // The table in the package's documentation is what clients are told: it must be the table in the code.

@@ -389,7 +389,11 @@ func (b *batch) failedValue(dst []byte, i int, name string) []byte {
 func spell(items []ItemError) string {
 	parts := make([]string, len(items))
 	for i, item := range items {
-		parts[i] = fmt.Sprintf("item %d: %s", item.Index+1, item.Detail)
+		detail := item.Detail
+		if i < len(items)-1 {
+			detail = strings.TrimSuffix(detail, ".")
+		}
+		parts[i] = fmt.Sprintf("item %d: %s", item.Index+1, detail)
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(parts, "; ")
 }

@@ -127,11 +127,26 @@ func explainConstraint(pg *pgconn.PgError, err error) *Error {
 		e.Class, e.Status, e.Detail = Invalid, 422, fmt.Sprintf("%s must not be empty.", orRow(pg.ColumnName))
 	case pgerrcode.CheckViolation:
 		e.Class, e.Status = Invalid, 422
-		e.Detail = fmt.Sprintf("The values break the rule %q.", pg.ConstraintName)
+		e.Detail = checkSentence(pg)
 	default:
 		e.Detail = "The row breaks a rule of the database."
 	}
 	return e
+}
+
+// checkSentence says what a check refused. Without a constraint's name it was no constraint: a partitioned
+// table that has no partition for the row, which only the place in Postgres tells in every language, or a
+// function that raises the same SQLSTATE.
+func checkSentence(pg *pgconn.PgError) string {
+	switch {
+	case pg.ConstraintName != "":
+		return fmt.Sprintf("The values break the rule %q.", pg.ConstraintName)
+	case pg.Routine == "ExecFindPartition" && pg.TableName != "":
+		return fmt.Sprintf("No partition of %q takes the values.", pg.TableName)
+	case pg.Routine == "ExecFindPartition":
+		return "No partition takes the values."
+	}
+	return "The values break a rule of the database."
 }
 
 // keyPattern finds the columns in a message's detail, "Key (a, b)=(1, 2) …", in any language.

@@ -24,6 +24,9 @@ create table audit (at timestamptz default now(), what text);
 create table late (id int primary key, partner int, constraint pair foreign key (partner) references late deferrable initially deferred);
 create function noted() returns trigger language plpgsql as $$ begin insert into audit (what) values (tg_op); return null; end $$;
 create trigger noted after insert or update or delete on clients for each statement execute function noted();
+create table split (id int) partition by range (id);
+create table split_1 partition of split for values from (0) to (10);
+create function forbid() returns void language plpgsql as $$ begin raise check_violation using message = 'secret'; end $$;
 create table sparse (id int primary key, name text not null);
 insert into clients values (1, 'ann@x', 30), (2, 'bob@x', 40);
 insert into orders values (1, 1, 10); insert into lines values (1, 1);
@@ -83,6 +86,13 @@ const shopRoutes = `
   body: {what: text}
   query: select shout(@what)
   rows: none
+- route: POST /split
+  body: {id: int}
+  query: insert into split values (@id)
+  rows: none
+- route: POST /forbid
+  query: select forbid()
+  rows: none
 - route: POST /nothing
   query: update clients set age = age where id = -1 returning id
 - route: POST /vacuum
@@ -113,6 +123,8 @@ func TestConstraintsBecomeAnswers(t *testing.T) {
 			// check
 			f("POST /clients", `{"id": 9, "email": "c@x", "age": -1}`, 422, "23514", "", `The values break the rule "clients_age_check".`)
 			f("POST /clients", `{"id": 9, "email": "c@x", "status": "much too long"}`, 422, "23514", "", `The values break the rule "short_status".`)
+			f("POST /split", `{"id": 10}`, 422, "23514", "", `No partition of "split" takes the values.`)
+			f("POST /forbid", ``, 422, "23514", "", "The values break a rule of the database.")
 			// not null
 			f("POST /sparse", `{"id": 9}`, 422, "23502", "name", "name must not be empty.")
 			// a number that does not fit
