@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -74,7 +75,7 @@ func (r *runCmd) Run(ctx context.Context) error {
 type fileSource struct {
 	path  string
 	flags *serveFlags
-	seen  []string // files that the last good load read
+	seen  atomic.Pointer[[]string] // files that the last good load read; a reload on demand loads beside who watches
 }
 
 func (f *fileSource) load() (*rules.Config, error) {
@@ -83,11 +84,17 @@ func (f *fileSource) load() (*rules.Config, error) {
 		return nil, err
 	}
 	f.flags.apply(config)
-	f.seen = append([]string{f.path}, config.Files()...)
+	seen := append([]string{f.path}, config.Files()...)
+	f.seen.Store(&seen)
 	return config, nil
 }
 
-func (f *fileSource) files() []string { return f.seen }
+func (f *fileSource) files() []string {
+	if seen := f.seen.Load(); seen != nil {
+		return *seen
+	}
+	return nil
+}
 
 // listen opens a listener, naming the setting when that fails.
 func listen(address, setting string) (net.Listener, error) {
