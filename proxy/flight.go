@@ -15,8 +15,9 @@ type flights struct {
 
 // flight is one fetch that any number of requests wait for.
 type flight struct {
-	key  string
-	done chan struct{} // closed when landing is set
+	began cache.Instant // before anything was asked
+	key   string
+	done  chan struct{} // closed when landing is set
 	landing
 }
 
@@ -40,13 +41,13 @@ type fetching func(*flight) (landing, func())
 
 // join returns the flight of the key, opening one when there is none; then fetch is not nil, and whoever opened
 // it has to start it. Prepare is called only to open one, before join returns.
-func (fs *flights) join(key []byte, prepare func() fetching) (f *flight, fetch fetching) {
+func (fs *flights) join(key []byte, now cache.Instant, prepare func() fetching) (f *flight, fetch fetching) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f = fs.all[string(key)]; f != nil {
 		return f, nil
 	}
-	f = &flight{key: string(key), done: make(chan struct{})}
+	f = &flight{key: string(key), began: now, done: make(chan struct{})}
 	fs.all[f.key] = f
 	fs.wg.Add(1)
 	return f, prepare()

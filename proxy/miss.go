@@ -51,6 +51,7 @@ func (x *exchange) newCall(store bool) *call {
 
 // miss answers by fetching, once for all who ask for the key. Stale is what there is for emergencies, or nil.
 func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
+	unheard := p.unheard(x, x.start)
 	for range maxJoins {
 		f, fetch := p.join(x)
 		opened := fetch != nil
@@ -73,7 +74,8 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, f.err, stale, missed)
 			return
 		}
-		if opened || f.satisfies(x.arrived, x.token) {
+		late := f.began < x.start && (unheard || p.unheard(x, p.clock.Now()))
+		if opened || !late && f.satisfies(x.arrived, x.token) {
 			p.land(x, f, opened, stale, missed)
 			return
 		}
@@ -82,9 +84,16 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 	p.forward(x, missed)
 }
 
+// unheard reports whether the source alone can tell what is current, as changes are not heard of. Then a fetch that
+// began before a request arrived may lack what was changed between, and nobody would know.
+func (p *Proxy) unheard(x *exchange, now cache.Instant) bool {
+	rule := x.route.rule
+	return rule.Freshness != rules.TTLOnly && rule.OnLost == rules.BypassOnLost && p.log.Lag(now) > rule.MaxLag
+}
+
 // join opens the key's flight, which then has to be started, or joins the one under way.
 func (p *Proxy) join(x *exchange) (*flight, fetching) {
-	return p.flights.join(x.key, func() fetching {
+	return p.flights.join(x.key, p.clock.Now(), func() fetching {
 		c := x.newCall(true)
 		askTier := !x.asked
 		return func(f *flight) (landing, func()) { return p.fly(c, f, askTier) }
@@ -205,7 +214,7 @@ func (p *Proxy) forward(x *exchange, why Forward) {
 
 // refresh fetches the key anew behind the back of the request, unless that is being done.
 func (p *Proxy) refresh(x *exchange) {
-	f, fetch := p.flights.join(x.key, func() fetching {
+	f, fetch := p.flights.join(x.key, p.clock.Now(), func() fetching {
 		c := x.newCall(true)
 		return func(f *flight) (landing, func()) { return p.fly(c, f, false) }
 	})
