@@ -78,13 +78,15 @@ microbench: go-version ## Run the Go benchmarks against a private Postgres and R
 	bin/withservers $(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKGS)
 
 .PHONY: soak
-soak: go-version ## Check SOAK responses (100000000) in process and SOAK_HTTP (10000000) of the real binary for stale ones
+soak: go-version ## Check SOAK responses (100000000) in process, SOAK_CHAIN (20000000) of instances that share, SOAK_HTTP (10000000) of the real binary for stale ones
 	@tools/need.sh postgres redis
 	@mkdir -p bench/results
+	$(GO) build -o bin/withservers ./tools/withservers
 	@{ FOREBAY_SOAK=$${SOAK:-100000000} $(GO) test -run '^TestSoak$$' -count=1 -timeout 60m -v ./cache && \
+		FOREBAY_SOAK_CHAIN=$${SOAK_CHAIN:-20000000} bin/withservers $(GO) test -run '^TestSoakOverTheChain$$' -count=1 -timeout 60m -v ./cache/redis && \
 		FOREBAY_SOAK_HTTP=$${SOAK_HTTP:-10000000} $(GO) test -run '^TestSoakOverHTTP$$' -count=1 -timeout 120m -v ./cmd/forebay; \
 		echo "exit code $$?"; } 2>&1 | tee bench/results/soak.log
-	@grep '^soak' bench/results/soak.log >bench/results/soak.txt; tail -n 1 bench/results/soak.log | grep -q 'exit code 0' && rm bench/results/soak.log
+	@grep '^soak of the chain' bench/results/soak.log >bench/results/soak-chain.txt; grep '^soak' bench/results/soak.log | grep -v 'of the chain' >bench/results/soak.txt; tail -n 1 bench/results/soak.log | grep -q 'exit code 0' && rm bench/results/soak.log
 
 .PHONY: image
 image: ## Build the container image

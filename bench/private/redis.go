@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Redis is a running server without persistence or password. Safe for concurrent use.
+// Redis is a running server without password, and without persistence but for Save. Safe for concurrent use.
 type Redis struct {
 	*process
 	bin      string
@@ -39,7 +39,30 @@ func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
 	return r, nil
 }
 
-// Start starts the server again after Kill, empty, on the same port.
+// Save writes what the server holds to its disk: that is what every later Start finds.
+func (r *Redis) Save() error {
+	conn, err := net.DialTimeout("tcp", r.Address(), time.Second)
+	if err != nil {
+		return fmt.Errorf("save Redis: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return fmt.Errorf("save Redis: %w", err)
+	}
+	if _, err := fmt.Fprint(conn, "SAVE\r\n"); err != nil {
+		return fmt.Errorf("save Redis: %w", err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("save Redis: %w", err)
+	}
+	if strings.TrimSpace(line) != "+OK" {
+		return fmt.Errorf("save Redis: %s", strings.TrimSpace(line))
+	}
+	return nil
+}
+
+// Start starts the server again after Kill, on the same port: empty, or with what Save wrote last.
 func (r *Redis) Start(ctx context.Context) error {
 	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--save", "", "--appendonly", "no", "--dir", r.dir}, r.settings...)
 	return r.start(ctx, r.ready, r.bin, args...)

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	maxChainMarks = 1 << 16 // dependencies remembered in each of two generations
-	maxLinks      = 16      // changes remembered of one dependency
-	maxLooks      = 64      // looks that wait for an echo
+	maxChainMarks = 1 << 16
+	maxLinks      = 16 // changes remembered of one dependency
+	maxLooks      = 64 // looks that wait for the answer to their question
 )
 
 // chain is what this instance has read of the chain of changes, without a gap. Safe for concurrent use.
@@ -22,6 +22,7 @@ const (
 //	 │ are not known          │ is judged by here            │ own log judges by
 type chain struct {
 	bound time.Duration // how long ago it may be that the chain was known to be the newest
+	most  int           // dependencies remembered in each of two generations
 
 	mu      sync.RWMutex // guards all below
 	id      uint64       // 0: none is held
@@ -46,11 +47,12 @@ type links struct {
 
 type link struct{ lsn, xid uint64 }
 
-// chainLook is where the chain ended when this process looked.
+// chainLook is where the chain ended when this process looked, and what it asked the owner then.
 type chainLook struct {
-	at    cache.Instant // before it was asked
-	epoch uint64        // of this process then
-	head  streamID
+	at       cache.Instant // before anything was asked
+	epoch    uint64        // of this process then
+	question uint64        // a random number; 0: none was asked
+	head     streamID
 }
 
 // What the chain says of a value.
@@ -62,7 +64,7 @@ const (
 	chainChanged
 )
 
-func newChain(bound time.Duration) *chain { return &chain{bound: bound} }
+func newChain(bound time.Duration) *chain { return &chain{bound: bound, most: maxChainMarks} }
 
 // lose forgets all. A dead chain is one of which this process has read what Redis no longer has.
 func (c *chain) lose(dead bool) {
@@ -110,7 +112,10 @@ func (c *chain) meet(look chainLook, id uint64) bool {
 	case id == 0 || id == c.dead:
 		return false
 	}
-	if look.epoch == c.epoch && len(c.looks) < maxLooks {
+	if look.epoch == c.epoch && look.question != 0 {
+		if len(c.looks) == maxLooks {
+			c.looks = slices.Delete(c.looks, 0, 1)
+		}
 		c.looks = append(c.looks, look)
 	}
 	return true
@@ -138,7 +143,7 @@ func (c *chain) take(e *chainEntry) bool {
 	case chainChange:
 		c.add(e)
 	case chainPosition:
-		c.confirm(e.echo)
+		c.confirm(e.answers)
 	case chainCoverage:
 		c.server, c.covered = e.server, e.covered
 	case chainEnd:
@@ -155,23 +160,28 @@ func (c *chain) giveUp(id uint64) {
 	c.dead = id
 }
 
-// confirm says that the owner, which knew the entry to be written, has asked for a position since. When a look
-// did not see the entry yet, that was after the look:
+// confirm says that the owner, which had read these questions, has asked for a position since:
 //
-//	reader  looks ──────────────────────────────────────────> reads the position entry: the chain was whole at the look
-//	owner          writes an entry, is answered ── asks ── writes the position entry, naming the first
+//	reader  asks ────────────────────────────────────────────> reads the position entry: the chain was the newest when it asked
+//	owner         reads the question ── asks Postgres ── writes the position entry, which answers the question
 //
-// So the owner's session reached from its beginning to a moment after the look, whatever clocks say.
-func (c *chain) confirm(echo streamID) {
-	for len(c.looks) > 0 && c.looks[0].head.less(echo) {
-		c.asOf = max(c.asOf, c.looks[0].at)
-		c.looks = c.looks[1:]
+// So the owner's session reached from its beginning to a moment after the question, whatever clocks say and
+// whichever copies of the chain either of them was shown: a question is in no copy of before it was asked. That the
+// head had not reached an entry would not do: of two copies that a reader is shown the second may be the newer one,
+// and both of a chain that nobody writes any more.
+func (c *chain) confirm(answers []uint64) {
+	for n, look := range slices.Backward(c.looks) {
+		if slices.Contains(answers, look.question) {
+			c.asOf = max(c.asOf, look.at)
+			c.looks = c.looks[n+1:]
+			return
+		}
 	}
 }
 
 // add remembers a change.
 func (c *chain) add(e *chainEntry) {
-	if len(c.young) >= maxChainMarks {
+	if len(c.young) >= c.most {
 		if c.old != nil {
 			c.base = c.turned
 		}

@@ -24,6 +24,7 @@ type chainLine struct {
 	entries []chainEntry
 	id      uint64
 	last    streamID // that the owner knows to be the last
+	asked   uint64   // what the reader asked last
 }
 
 func newChainLine() *chainLine {
@@ -58,15 +59,16 @@ func (l *chainLine) change(lsn, xid uint64, d ...cache.Dependency) {
 	l.append(lsn, chainEntry{kind: chainChange, xid: xid, dependencies: d})
 }
 
-// position writes that all up to lsn is there, by an owner that knew of its last entry.
+// position writes that all up to lsn is there, by an owner that knew what is asked.
 func (l *chainLine) position(lsn uint64) {
-	l.append(lsn, chainEntry{kind: chainPosition, echo: l.entries[len(l.entries)-1].id})
+	l.append(lsn, chainEntry{kind: chainPosition, answers: []uint64{l.asked}})
 }
 
 // read reads as readChainOnce does.
 func (l *chainLine) read() {
 	l.now++
-	look, id := chainLook{at: l.now, epoch: l.chain.present()}, uint64(0)
+	l.asked++
+	look, id := chainLook{at: l.now, epoch: l.chain.present(), question: l.asked}, uint64(0)
 	if n := len(l.entries); n > 0 {
 		look.head, id = l.entries[n-1].id, l.entries[n-1].chain
 	}
@@ -166,15 +168,26 @@ func TestAChainThatIsNotWholeIsNotBelieved(t *testing.T) {
 			l.entries = all
 			l.follow()
 		},
+		"an old copy, and then a newer one, to who knew neither": func(l *chainLine) {
+			l.position(0)
+			l.position(0)
+			all := l.entries
+			l.chain = newChain(time.Second) // its questions are others
+			l.asked = 100
+			l.entries = all[:2]
+			l.read()
+			l.entries = all
+			l.read()
+		},
 		"another chain": func(l *chainLine) {
 			l.entries = []chainEntry{{id: streamID{100, 1}, chain: 10, kind: chainBegin}}
 			l.read()
 		},
 		"it ends":              func(l *chainLine) { l.append(0, chainEntry{kind: chainEnd}); l.read() },
-		"nobody echoes":        func(l *chainLine) { l.now += cache.Instant(2 * time.Second); l.read() },
+		"nobody answers":       func(l *chainLine) { l.now += cache.Instant(2 * time.Second); l.read() },
 		"this process's epoch": func(l *chainLine) { l.chain.newEpoch() },
 		"it cannot be read":    func(l *chainLine) { l.chain.giveUp(9); l.follow() },
-		"positions without echo": func(l *chainLine) {
+		"positions without an answer": func(l *chainLine) {
 			l.now += cache.Instant(2 * time.Second)
 			l.read()
 			l.append(0, chainEntry{kind: chainPosition})
@@ -199,15 +212,14 @@ func TestAChainThatIsNotWholeIsNotBelieved(t *testing.T) {
 
 // lost has the reader read on behind an entry that it never saw.
 func lost(l *chainLine) {
-	last := l.entries[len(l.entries)-1].id
-	l.entries = append(l.entries, chainEntry{id: streamID{140, 1}, predecessor: streamID{130, 1}, chain: 9, kind: chainPosition, echo: last})
+	l.entries = append(l.entries, chainEntry{id: streamID{140, 1}, predecessor: streamID{130, 1}, chain: 9, kind: chainPosition, answers: []uint64{l.asked}})
 	l.read()
 }
 
 // forked has a second writer append behind an entry that is not the last.
 func forked(l *chainLine) {
 	before := l.entries[len(l.entries)-2].id
-	l.entries = append(l.entries, chainEntry{id: streamID{150, 1}, predecessor: before, chain: 9, kind: chainPosition, echo: before})
+	l.entries = append(l.entries, chainEntry{id: streamID{150, 1}, predecessor: before, chain: 9, kind: chainPosition, answers: []uint64{l.asked}})
 	l.read()
 }
 

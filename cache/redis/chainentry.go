@@ -42,7 +42,7 @@ type chainEntry struct {
 
 	xid          uint64             // of a change
 	dependencies []cache.Dependency // of a change
-	echo         streamID           // of a position: an entry that the owner knew to be written before it asked for the position
+	answers      []uint64           // of a position: questions that the owner had read before it asked for the position
 	server       string             // of a coverage
 	covered      map[uint32]chainCover
 }
@@ -90,9 +90,12 @@ func tablesOf(dependencies []cache.Dependency) []cache.Dependency {
 	return slices.Sorted(maps.Keys(set))
 }
 
-func positionBody(echo streamID) []byte {
-	b := binary.LittleEndian.AppendUint64(chainHead(chainPosition), echo.ms)
-	return binary.LittleEndian.AppendUint64(b, echo.seq)
+func positionBody(answers []uint64) []byte {
+	b := binary.LittleEndian.AppendUint32(chainHead(chainPosition), uint32(len(answers)))
+	for _, q := range answers {
+		b = binary.LittleEndian.AppendUint64(b, q)
+	}
+	return b
 }
 
 // coverageBody returns the body that says what the feed brings.
@@ -150,7 +153,9 @@ func (e *chainEntry) parseBody(b []byte) error {
 			e.dependencies = append(e.dependencies, cache.Dependency(c.text()))
 		}
 	case chainPosition:
-		e.echo = streamID{c.uint64(), c.uint64()}
+		for range c.count(8) {
+			e.answers = append(e.answers, c.uint64())
+		}
 	case chainCoverage:
 		e.server = strings.Clone(c.text())
 		e.covered = make(map[uint32]chainCover)

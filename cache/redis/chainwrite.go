@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"forebay/cache"
@@ -15,10 +17,10 @@ const (
 	leaseFor      = 3 * time.Second        // without an entry, after which another instance may begin a chain
 	writeTimeout  = time.Second
 	chainBatch    = 500
-	maxChainLog   = 1 << 16 // entries that are kept, about
-	coverageEvery = 1 << 10 // entries, after which what is covered is said again for those that begin to read
-	ackEvery      = 20 * time.Millisecond
-	maxAcks       = 64
+	maxChainLog   = 1 << 16               // entries that are kept, about
+	coverageEvery = 1 << 10               // entries, after which what is covered is said again for those that begin to read
+	hearEvery     = 50 * time.Millisecond // questions are read
+	maxHeard      = 64
 )
 
 // errForked : the chain in Redis does not end where this instance left it, or is another's.
@@ -68,25 +70,31 @@ return 1
 type owner struct {
 	*Store
 	claim, append *script
+	every         int // entries, after which what is covered is said again
 
 	chain    uint64 // 0: none is owned
 	before   uint64 // the chain it last tried to begin, which may be in Redis or appear there
 	last     streamID
 	coverage []byte
-	since    int // entries since the coverage was said
-	acks     []ack
+	since    int           // entries since the coverage was said
+	heard    []heard       // oldest first
+	answered []uint64      // questions: what the answers before went by
 	claimed  cache.Instant // when it last tried
 }
 
-// ack says that the entry was known to be written at the instant.
-type ack struct {
-	at cache.Instant
-	id streamID
+// heard are the questions that were known at the instant.
+type heard struct {
+	at        cache.Instant
+	questions []uint64
+}
+
+func newOwner(s *Store) *owner {
+	return &owner{Store: s, claim: newScript(claimScript), append: newScript(appendScript), every: coverageEvery, claimed: -cache.Instant(claimEvery)}
 }
 
 // writeChain owns the chain whenever it can, until ctx ends.
 func (s *Store) writeChain(ctx context.Context) {
-	o := &owner{Store: s, claim: newScript(claimScript), append: newScript(appendScript), claimed: -cache.Instant(claimEvery)}
+	o := newOwner(s)
 	ticker := time.NewTicker(writeEvery)
 	defer ticker.Stop()
 	for {
@@ -110,6 +118,7 @@ func (o *owner) step(ctx context.Context) {
 		}
 		return
 	}
+	o.hear(ctx)
 	for ctx.Err() == nil {
 		events, goesOn := o.exact.tap.take(chainBatch)
 		if !goesOn {
@@ -142,9 +151,8 @@ func (o *owner) begin(ctx context.Context) {
 		o.exact.tap.release()
 		return
 	}
-	o.chain, o.last, o.acks = chain, first, nil
-	o.coverage, o.since = coverage, coverageEvery
-	o.ack()
+	o.chain, o.last, o.heard, o.answered = chain, first, nil, nil
+	o.coverage, o.since = coverage, o.every
 	o.metrics.chainBegins.Inc()
 	o.metrics.chainOwned.Set(1)
 	o.logger.Info("this instance writes the chain of changes", "chain", incarnationText(chain))
@@ -171,12 +179,12 @@ func (o *owner) write(ctx context.Context, events []event, end bool) error {
 	for _, e := range events {
 		switch e.kind {
 		case chainPosition:
-			e.body = positionBody(o.known(e.asOf))
+			e.body = positionBody(o.answers(e.asOf))
 		case chainCoverage:
 			o.coverage, o.since = e.body, 0
 		}
 		put(e.lsn, e.body)
-		if o.since >= coverageEvery {
+		if o.since >= o.every {
 			put(e.lsn, o.coverage)
 			o.since = 0
 		}
@@ -189,30 +197,44 @@ func (o *owner) write(ctx context.Context, events []event, end bool) error {
 		return errForked
 	}
 	o.last = last
-	o.ack()
 	return nil
 }
 
-// ack notes that what was written is.
-func (o *owner) ack() {
-	now := o.clock.Now()
-	if n := len(o.acks); n > 0 && now.Sub(o.acks[n-1].at) < ackEvery {
+// hear reads what is asked.
+func (o *owner) hear(ctx context.Context) {
+	if n := len(o.heard); n > 0 && o.clock.Now().Sub(o.heard[n-1].at) < hearEvery {
 		return
 	}
-	if len(o.acks) == maxAcks {
-		o.acks = append(o.acks[:0], o.acks[1:]...)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	texts, err := o.chainClient.HVals(ctx, o.exact.asked).Result()
+	if err != nil {
+		return // the next write finds out what is wrong
 	}
-	o.acks = append(o.acks, ack{at: now, id: o.last})
-}
-
-// known returns the newest entry that was known to be written by the instant.
-func (o *owner) known(at cache.Instant) streamID {
-	for i := len(o.acks) - 1; i >= 0; i-- {
-		if o.acks[i].at <= at {
-			return o.acks[i].id
+	h := heard{at: o.clock.Now()}
+	for _, text := range texts {
+		if q, err := strconv.ParseUint(text, 16, 64); err == nil {
+			h.questions = append(h.questions, q)
 		}
 	}
-	return streamID{}
+	if len(o.heard) == maxHeard {
+		o.heard = slices.Delete(o.heard, 0, 1)
+	}
+	o.heard = append(o.heard, h)
+}
+
+// answers returns the questions that were known by the instant, but for those that were answered before: who asked
+// them and asks no more is not told again and again.
+func (o *owner) answers(at cache.Instant) []uint64 {
+	for _, h := range slices.Backward(o.heard) {
+		if h.at > at {
+			continue
+		}
+		fresh := slices.DeleteFunc(slices.Clone(h.questions), func(q uint64) bool { return slices.Contains(o.answered, q) })
+		o.answered = h.questions
+		return fresh
+	}
+	return nil
 }
 
 // lose gives a chain up that may have lost an entry.

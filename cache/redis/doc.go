@@ -14,6 +14,7 @@
 //	<prefix>r1:<base64url of the first 16 bytes of SHA-256(cache key)>   a value, with PEXPIRE
 //	<prefix>log                                                          the shared log, a stream
 //	<prefix>chain                                                        the chain of changes, a stream; with Config.ShareExact
+//	<prefix>asked                                                        questions to its owner, a hash; likewise
 //
 // The cache key itself is in the value and compared, so a collision is a miss. "r1" goes with the version of
 // the value: versions that cannot read each other do not overwrite each other. Keep maxmemory-policy at
@@ -99,7 +100,7 @@
 //	4      by kind:
 //	       0 begin      nothing: nothing is known of before
 //	       1 change     8 xid; a 32-bit count of dependencies (bytes)
-//	       2 position   8 and 8, an id: an entry that the owner knew to be written before it asked for the position
+//	       2 position   a 32-bit count of questions (8) that the owner had read before it asked for the position
 //	       3 coverage   bytes: the server; a 32-bit count of relations: 4 oid, 8 the WAL position since which its
 //	                    changes are here (0: not known), a 32-bit count of columns (2, signed) that tell rows apart
 //	       4 end        nothing: the owner writes no more
@@ -112,9 +113,10 @@
 //
 // A reader forgets the chain, and believes nothing that was stored under it, when an entry does not name the one
 // read before it, cannot be read, or ends the chain; when the head is another chain's, is not there, or is behind
-// what was read (then this chain is never believed again). Nobody's clock is believed: that the chain is the
-// newest is known as of a look at its head, once a position has come that names an entry which the look did not
-// see yet (chain.confirm), in this process's present epoch; and for Config.MaxLag from there on.
+// what was read (then this chain is never believed again). Nobody's clock is believed, nor that what Redis shows
+// is the newest that there is: with each look a reader puts a random number under its own in the hash, both in 16
+// hexadecimal digits. That the chain is the newest is known as of that, once a position has come that answers it
+// (chain.confirm), in this process's present epoch; and for Config.MaxLag from there on.
 //
 // What an instance doubts, as after DDL that it noticed, goes through the shared log and is held against exact
 // values of all; a doubt of everything, against what that instance wrote. So DDL reaches an instance that began

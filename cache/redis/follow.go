@@ -36,9 +36,13 @@ type follower struct {
 	knownAt     cache.Instant // all that the log had then is applied
 }
 
+func newFollower(s *Store) *follower {
+	return &follower{Store: s, seen: make(map[uint64]streamID), knownAt: s.clock.Now()}
+}
+
 // follow reads the shared log until ctx ends.
 func (s *Store) follow(ctx context.Context) {
-	f := &follower{Store: s, seen: make(map[uint64]streamID), knownAt: s.clock.Now()}
+	f := newFollower(s)
 	wait := retryFirst
 	for ctx.Err() == nil {
 		err := f.step(ctx)

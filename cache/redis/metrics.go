@@ -75,7 +75,7 @@ func (m *storeMetrics) share(set *metrics.Set, s *Store) {
 	m.chainFailures = set.NewCounter(`forebay_chain_write_failures_total`)
 	m.chainOwned = set.NewGauge(`forebay_chain_owned`, nil)
 	set.NewGauge(`forebay_chain_followed`, func() float64 {
-		if _, _, ok := s.exact.chain.holds(s.clock.Now()); ok {
+		if s.judges(s.clock.Now()) {
 			return 1
 		}
 		return 0

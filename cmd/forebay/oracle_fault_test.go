@@ -25,6 +25,8 @@ var oracleFaults = []oracleFault{
 	{"freeze", (*oracle).freeze},
 	{"reload", (*oracle).reload},
 	{"reload", (*oracle).reload},
+	{"redis crash", (*oracle).crashRedis}, // with what was saved, if anything was
+	{"redis save", (*oracle).saveRedis},
 	{"redis crash", (*oracle).crashRedis},
 	{"redis flush", (*oracle).flushRedis},
 	{"truncate", func(o *oracle, w *oracleWriter) { o.wholly(w, (*oracleWriter).truncated) }},
@@ -152,6 +154,12 @@ func (o *oracle) reload(*oracleWriter) {
 func (o *oracle) crashRedis(*oracleWriter) {
 	o.redis.Kill()
 	if err := o.redis.Start(context.Background()); err != nil {
+		o.fail(err.Error())
+	}
+}
+
+func (o *oracle) saveRedis(*oracleWriter) {
+	if err := o.redis.Save(); err != nil {
 		o.fail(err.Error())
 	}
 }

@@ -47,7 +47,7 @@ begin
 end $$;`
 
 const oracleConfig = `postgres: {url: "${DATABASE_URL}", breaker: {failures: 1000000}, retry: {attempts: 2, base: 5ms}}
-cache: {memory: 2MiB, redis: "${REDIS_URL}"}
+cache: {memory: 2MiB, redis: "${REDIS_URL}", share_exact: true}
 freshness: FRESHNESS
 max_lag: 500ms
 audit: 0

@@ -28,7 +28,7 @@ func verbs() map[string]verb {
 		"database":  database,     // database [FILE.sql …]: an empty database, $DATABASE_URL
 		"nexus":     nexusData,    // nexus N: a database with the NEXUS schema and N clients
 		"postgres":  postgresVerb, // postgres start [SETTING …]|stop|kill|freeze|thaw: a server of the script's own
-		"redis":     redisVerb,    // redis start|kill|freeze|thaw|flush
+		"redis":     redisVerb,    // redis start|save|kill|freeze|thaw; what was saved is there after the next start
 		"sql":       sql,          // sql STATEMENT: on $DATABASE_URL, outside forebay
 		"session":   session,      // session NAME STATEMENT: on a connection that stays open
 		"blocked":   blocked,      // blocked N: waits until N sessions of $DATABASE_URL wait for a lock
@@ -154,6 +154,8 @@ func redisVerb(ts *testscript.TestScript, _ bool, args []string) {
 			return
 		}
 		ts.Check(w.redis.Start(ctx))
+	case "save":
+		ts.Check(w.redis.Save())
 	case "kill":
 		w.redis.Kill()
 	default:
