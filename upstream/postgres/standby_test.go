@@ -39,6 +39,12 @@ func startStandby(t testing.TB, of *private.Postgres) *private.Postgres {
 func (p *pair) site(t testing.TB, schema, routes string, options ...func(*postgres.Config)) *site {
 	t.Helper()
 	database := newDatabase(t, p.primary.URL("postgres"), schema)
+	// A standby that has no such tables, or no such database, is left in peace for a while.
+	made := one(t, connect(t, database), "select pg_current_wal_insert_lsn()::text")
+	there := connect(t, p.standby.URL("postgres"))
+	eventually(t, "the standby has the schema", func() bool {
+		return one(t, there, "select (pg_last_wal_replay_lsn() >= '"+made+"')::text") == "true"
+	})
 	reads := func(c *postgres.Config) { c.Standby = rules.Secret(onServer(t, database, p.standby)) }
 	s := newFollowedOn(t, database, routes, append([]func(*postgres.Config){reads}, options...)...)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -117,6 +123,15 @@ const standbyRoutes = clientsRoutes + `
 const seenSchema = "create view seen as select 1 as n from orders where id = 1;"
 
 // What a standby answers is stored, judged by rows, and outdated by whatever the stream brings after it.
+// standbyBecomes waits until health says so of the standby.
+func (s *site) standbyBecomes(t *testing.T, state, reason string) {
+	t.Helper()
+	eventually(t, "health tells that the standby is "+state, func() bool {
+		got, why, configured := s.StandbyHealth()
+		return configured && got == state && strings.Contains(why, reason)
+	})
+}
+
 func TestFillsFromAStandbyAreStoredAndOutdated(t *testing.T) {
 	t.Parallel()
 	s := newPair(t).site(t, followedSchema+seenSchema, standbyRoutes)
@@ -137,10 +152,7 @@ func TestFillsFromAStandbyAreStoredAndOutdated(t *testing.T) {
 			t.Errorf("%s was answered by a standby, or refused: %v %q", request, f.Snapshot, f.Refused)
 		}
 	}
-	eventually(t, "health tells that it is up", func() bool {
-		state, _, configured := s.StandbyHealth()
-		return configured && state == "up"
-	})
+	s.standbyBecomes(t, "up", "")
 }
 
 // While the standby is behind, nobody is given what the log knows to have changed: not a row, not what a table was
@@ -277,10 +289,7 @@ func TestAPromotedStandbyIsNotBelieved(t *testing.T) {
 			t.Fatalf("answered by what was promoted, or refused: %v %q", f.Snapshot, f.Refused)
 		}
 	}
-	eventually(t, "health tells", func() bool {
-		state, reason, _ := s.StandbyHealth()
-		return state == "degraded" && strings.Contains(reason, "promoted")
-	})
+	s.standbyBecomes(t, "degraded", "promoted")
 }
 
 // A standby of a standby follows the one that was promoted: its positions are of another history, though the
@@ -306,10 +315,7 @@ func TestAStandbyThatWentToAnotherTimelineIsNotBelieved(t *testing.T) {
 			t.Fatalf("answered by a standby of another history: %s", f.Response.Body)
 		}
 	}
-	eventually(t, "health tells", func() bool {
-		state, reason, _ := s.StandbyHealth()
-		return state == "degraded" && strings.Contains(reason, "timeline 2")
-	})
+	s.standbyBecomes(t, "degraded", "timeline 2")
 }
 
 // A role that may not see the timeline, and a server that follows another one.
