@@ -54,14 +54,7 @@ func (fs *flights) join(key []byte, now cache.Instant, prepare func() fetching) 
 }
 
 // start flies on a goroutine of the flight's own, which no request that leaves takes along.
-func (fs *flights) start(f *flight, fetch fetching) {
-	go func() {
-		defer fs.wg.Done()
-		if after := fs.fly(f, fetch); after != nil {
-			after()
-		}
-	}()
-}
+func (fs *flights) start(f *flight, fetch fetching) { go fs.run(f, fetch) }
 
 // run flies on the caller's goroutine, whose stack has grown already: for fetches that keep to their time, by
 // a caller that would only wait.

@@ -51,10 +51,11 @@ func (x *exchange) newCall(store bool) *call {
 
 // miss answers by fetching, once for all who ask for the key. Stale is what there is for emergencies, or nil.
 func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
-	unheard := p.unheard(x, x.start)
 	for range maxJoins {
 		f, fetch := p.join(x)
 		opened := fetch != nil
+		early := f.began < x.start
+		late := early && p.unheard(x, x.start)
 		if !p.await(x, f, fetch, stale) {
 			p.fail(x, errDeadline, stale, missed)
 			return
@@ -74,7 +75,7 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, f.err, stale, missed)
 			return
 		}
-		late := f.began < x.start && (unheard || p.unheard(x, p.clock.Now()))
+		late = late || early && p.unheard(x, p.clock.Now())
 		if opened || !late && f.satisfies(x.arrived, x.token) {
 			p.land(x, f, opened, stale, missed)
 			return

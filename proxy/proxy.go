@@ -89,7 +89,7 @@ type route struct {
 	vary     []byte                  // the value of Vary that every response of the rule has
 	fields   []cache.Field           // that every response of a rule that runs SQL has
 	byTarget bool                    // the request target alone decides the key
-	bypass   atomic.Bool             // the kill switch of this rule
+	bypass   *atomic.Bool            // the kill switch of this rule, over reloads
 	doubted  atomic.Bool             // the audit found a difference; until a reload, or the switch is turned off
 
 	complained atomic.Int64 // the cache.Instant of its last failure that was logged
@@ -109,25 +109,23 @@ func New(deps Deps) *Proxy {
 }
 
 // Use puts a generation in place of the one before. Requests under way end by the rules that they began
-// with; what these store cannot be found by the new ones unless both mean the same.
+// with; what these store cannot be found by the new ones unless both mean the same. Kill switches stay as they are,
+// but for the file's own when that has changed. Callers take turns.
 func (p *Proxy) Use(ctx context.Context, g Generation) {
 	ctx, cancel := context.WithCancel(ctx)
+	old := p.state.Load()
 	s := &state{Generation: g, ended: cancel, recall: newRecall(g.Config.Cache.Memory)}
 	all := g.Config.Rules.Rules()
 	s.routes = make([]*route, len(all))
 	for i, r := range all {
-		s.routes[i] = p.newRoute(g, r)
+		s.routes[i] = p.newRoute(g, r, old)
 	}
 	if g.Config.Cache.Compress {
 		s.encoder = newEncoder(p.memory, p.metrics, g.Config.Cache.CompressMin)
 		p.background.Go(func() { s.encoder.run(ctx) })
 	}
-	old := p.state.Load()
 	if old == nil || old.Config.Bypass != g.Config.Bypass {
 		p.bypassAll.Store(g.Config.Bypass)
-	}
-	if old != nil {
-		s.keepSwitches(old)
 	}
 	p.state.Store(s)
 	if old != nil {
@@ -138,20 +136,17 @@ func (p *Proxy) Use(ctx context.Context, g Generation) {
 	}
 }
 
-// keepSwitches takes over what was switched by hand: a reload is no word about it. Callers of Use take turns.
-func (s *state) keepSwitches(old *state) {
-	for _, t := range old.routes {
-		if r := s.Config.Rules.Rule(t.rule.Name); r != nil && t.bypass.Load() {
-			s.routes[r.Index].bypass.Store(true)
-		}
-	}
-}
-
 // bypassed reports whether the rule's requests pass the cache by.
 func (t *route) bypassed() bool { return t.bypass.Load() || t.doubted.Load() }
 
-func (p *Proxy) newRoute(g Generation, r *rules.Rule) *route {
-	t := &route{rule: r, cors: newCrossOrigin(r), metrics: p.metrics.ofRule(r.Name)}
+// newRoute makes a rule's route; old is the state before, or nil.
+func (p *Proxy) newRoute(g Generation, r *rules.Rule, old *state) *route {
+	t := &route{rule: r, cors: newCrossOrigin(r), metrics: p.metrics.ofRule(r.Name), bypass: new(atomic.Bool)}
+	if old != nil {
+		if before := old.Config.Rules.Rule(r.Name); before != nil {
+			t.bypass = old.routes[before.Index].bypass
+		}
+	}
 	if r.Upstream != "" {
 		t.origin = g.Origins[r.Upstream]
 	} else if g.Performance != nil {
