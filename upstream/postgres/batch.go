@@ -144,15 +144,31 @@ func (b *batch) atOnce(ctx context.Context) error {
 
 // together sends all items as one transaction that any error ends.
 func (b *batch) together(ctx context.Context) error {
+	return b.inOne(ctx, func(r *round) {
+		for i := range b.outcomes {
+			if b.outcomes[i].err == nil {
+				b.sendItem(r, i)
+			}
+		}
+	}, func(r *round) error {
+		for i := range b.outcomes {
+			if b.outcomes[i].err == nil {
+				if err := b.receiveItem(r, i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// inOne sends what is to be written as one transaction that any error ends.
+func (b *batch) inOne(ctx context.Context, send func(*round), receive func(*round) error) error {
 	own := &b.d.own
 	r := b.s.open(ctx)
 	b.begin(r)
 	r.send(own.immediate, nil)
-	for i := range b.outcomes {
-		if b.outcomes[i].err == nil {
-			b.sendItem(r, i)
-		}
-	}
+	send(r)
 	r.send(own.written, nil)
 	err := r.flush()
 	if err == nil {
@@ -161,10 +177,8 @@ func (b *batch) together(ctx context.Context) error {
 	if err == nil {
 		err = r.skip()
 	}
-	for i := range b.outcomes {
-		if err == nil && b.outcomes[i].err == nil {
-			err = b.receiveItem(r, i)
-		}
+	if err == nil {
+		err = receive(r)
 	}
 	if err == nil {
 		err = b.receiveWritten(r)

@@ -157,27 +157,10 @@ func appendElement(dst, element []byte) []byte {
 
 // inBulk sends all items as one statement, in a transaction that any error ends.
 func (b *batch) inBulk(ctx context.Context) error {
-	own := &b.d.own
-	r := b.s.open(ctx)
-	b.begin(r)
-	r.send(own.immediate, nil)
-	r.send(b.bulk.statement, b.arrays())
-	r.send(own.alone, [][]byte{b.bulk.table})
-	r.send(own.written, nil)
-	err := r.flush()
-	if err == nil {
-		err = b.begun(r)
-	}
-	if err == nil {
-		err = r.skip()
-	}
-	if err == nil {
-		err = b.receiveBulk(r)
-	}
-	if err == nil {
-		err = b.receiveWritten(r)
-	}
-	return r.close(err)
+	return b.inOne(ctx, func(r *round) {
+		r.send(b.bulk.statement, b.arrays())
+		r.send(b.d.own.alone, [][]byte{b.bulk.table})
+	}, b.receiveBulk)
 }
 
 // arrays returns the items' arguments, the n-th of each of them in the n-th array.

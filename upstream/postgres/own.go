@@ -55,8 +55,6 @@ func newOwnStatements(cfg Config) ownStatements {
 			o.settings += ", " + setting(name, value)
 		}
 		o.local = ownStatement("select " + o.settings[2:])
-	}
-	if !cfg.PreparedStatements {
 		o.written = ownStatement(writtenQuery + ", " + lifeExpression)
 		o.vantage += ", " + lifeExpression
 	}
