@@ -47,7 +47,7 @@ func writers(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32][]u
 		if _, err := fmt.Sscan(near, &wide); err != nil {
 			return err
 		}
-		found[oid] = append(found[oid], widen(narrow, wide))
+		found[oid] = append(found[oid], cache.Widen(narrow, wide))
 		return nil
 	})
 	if err != nil {

@@ -100,7 +100,7 @@ func (s *session) commit(t *transaction, end uint64) {
 	f := s.feed
 	s.applying.mu.Lock()
 	change, collapsed := t.change(s.applying.now.Load())
-	change.Xid = widen(t.xid, s.near.Load())
+	change.Xid = cache.Widen(t.xid, s.near.Load())
 	change.LSN = end
 	change.Applied = f.clock.Now()
 	if len(change.Dependencies) > 0 {

@@ -265,9 +265,7 @@ func (s *session) horizon(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("compare catalogue: %w", err)
 		}
-		if behind := int32(uint32(next) - uint32(xid)); behind > 0 {
-			oldest = min(oldest, next-uint64(behind))
-		}
+		oldest = min(oldest, cache.Widen(uint32(xid), next))
 	}
 	return strconv.FormatUint(oldest, 10), nil
 }
