@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -456,4 +458,18 @@ func stress(t *testing.T, s *suite) {
 		})
 	}
 	wg.Wait()
+}
+
+// Seed returns what FOREBAY_SEED says, by which a random test is run again as it failed, or the one given.
+func Seed(t testing.TB, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv("FOREBAY_SEED")
+	if text == "" {
+		return otherwise
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("FOREBAY_SEED: %v", err)
+	}
+	return seed
 }

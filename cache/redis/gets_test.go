@@ -56,9 +56,7 @@ func TestManyGetsAtOnceShareRoundTrips(t *testing.T) {
 	}
 	c := connect(t, server.URL())
 	before := reads(t, c)
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, server)
 	var wg sync.WaitGroup
 	for n := range callers {
 		wg.Go(func() {
@@ -117,9 +115,7 @@ func TestManyWhoWaitForAFrozenServerAllLeaveWithTheBudget(t *testing.T) {
 	server := startServer(t)
 	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: 50 * time.Millisecond})
 	i.put(t, "k", "body")
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, server)
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -131,9 +127,7 @@ func TestManyWhoWaitForAFrozenServerAllLeaveWithTheBudget(t *testing.T) {
 	}
 	wg.Wait()
 	i.await(t, redis.Down)
-	if err := server.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	thaw(t, server)
 	eventually(t, func() (bool, string) {
 		got, _ := i.Get(context.Background(), []byte("k"))
 		return got != nil, "does not come back"
@@ -163,9 +157,7 @@ func TestNeighboursInARoundTripHaveAnswersOfTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, server)
 	var wg sync.WaitGroup
 	for n := range callers {
 		wg.Go(func() {
@@ -195,10 +187,7 @@ func TestRunEndsARoundTripThatHangs(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: time.Hour})
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Signal(syscall.SIGCONT) })
+	freeze(t, server)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {

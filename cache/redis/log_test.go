@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -368,4 +369,20 @@ func startServer(t testing.TB, settings ...string) *private.Redis {
 	}
 	t.Cleanup(server.Stop)
 	return server
+}
+
+// freeze stops the server where it is, until thaw or the end of the test.
+func freeze(t testing.TB, server *private.Redis) {
+	t.Helper()
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Signal(syscall.SIGCONT) })
+}
+
+func thaw(t testing.TB, server *private.Redis) {
+	t.Helper()
+	if err := server.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 }

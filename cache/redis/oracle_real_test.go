@@ -11,6 +11,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"forebay/bench/private"
+	"forebay/cache/cachetest"
 )
 
 // realServer is a Redis of one's own.
@@ -141,7 +142,7 @@ func TestOracleOverTheChainOnRealServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	seed := oracleSeed(t, uint64(time.Now().UnixNano()))
+	seed := cachetest.Seed(t, uint64(time.Now().UnixNano()))
 	w := newOracleWorld(seed, oracleRemoved{})
 	w.pass = func(time.Duration) {} // it does by itself
 	w.people(oracleInstances, newRealServer(t), newRealServer(t))

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"forebay/cache/cachetest"
 )
 
 const oracleInstances = 3
@@ -77,7 +79,7 @@ func TestOracleOverTheChainNeedsEachPieceOfTheRule(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			reads, shared, first := 0, 0, oracleSeed(t, c.seed)
+			reads, shared, first := 0, 0, cachetest.Seed(t, c.seed)
 			for seed := first; seed < first+100; seed++ {
 				w := inModel(t, seed, c.without, c.days, 50_000)
 				reads, shared = reads+w.counts.reads, shared+w.counts.shared
@@ -91,20 +93,6 @@ func TestOracleOverTheChainNeedsEachPieceOfTheRule(t *testing.T) {
 	}
 }
 
-// oracleSeed is what FOREBAY_SEED says, or the one given.
-func oracleSeed(t *testing.T, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv("FOREBAY_SEED")
-	if text == "" {
-		return otherwise
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("FOREBAY_SEED: %v", err)
-	}
-	return seed
-}
-
 // TestSoakOverTheChain runs the oracle over as many checked reads as FOREBAY_SOAK_CHAIN says, from the seed that
 // FOREBAY_SEED says or a new one.
 func TestSoakOverTheChain(t *testing.T) {
@@ -112,7 +100,7 @@ func TestSoakOverTheChain(t *testing.T) {
 	if err != nil {
 		t.Skip("FOREBAY_SOAK_CHAIN does not say how many reads")
 	}
-	seed := oracleSeed(t, uint64(time.Now().UnixNano()))
+	seed := cachetest.Seed(t, uint64(time.Now().UnixNano()))
 	const perWorld = 500_000
 	var sum oracleCounts
 	began := time.Now()

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,9 +43,7 @@ func TestAFrozenServerCostsOneBudgetAndThenNothing(t *testing.T) {
 	server := startServer(t)
 	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: 20 * time.Millisecond})
 	r := i.put(t, "k", "body")
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, server)
 	calls := []func(context.Context) error{
 		i.getError,
 		func(ctx context.Context) error { return i.Set(ctx, []byte("k"), r) },
@@ -73,9 +70,7 @@ func TestAFrozenServerCostsOneBudgetAndThenNothing(t *testing.T) {
 	if !strings.Contains(reason, "no answer in time") || strings.Contains(reason, "127.0.0.1") {
 		t.Errorf("health says %q", reason)
 	}
-	if err := server.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	thaw(t, server)
 	eventually(t, func() (bool, string) {
 		got, err := i.Get(t.Context(), []byte("k"))
 		if got == nil && err == nil { // the frozen server did delete it
@@ -90,10 +85,7 @@ func TestTheCallersOwnDeadlineIsKept(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: time.Hour})
-	if err := server.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Signal(syscall.SIGCONT) })
+	freeze(t, server)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := timed(t, func(context.Context) error { return i.getError(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
@@ -118,9 +110,7 @@ func TestACallerWhoLeavesSaysNothingOfTheServer(t *testing.T) {
 	server := startServer(t)
 	i := join(t, redis.Config{URL: server.URL(), Prefix: prefix(), Budget: 100 * time.Millisecond})
 	for range 20 {
-		if err := server.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		freeze(t, server)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		under := &watchedContext{Context: ctx, way: make(chan struct{})}
@@ -135,9 +125,7 @@ func TestACallerWhoLeavesSaysNothingOfTheServer(t *testing.T) {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want cancelled", err)
 		}
-		if err := server.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
+		thaw(t, server)
 	}
 	if n := i.logs.count("breaker opened"); n != 0 {
 		t.Error("twenty callers who left opened the breaker")

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"forebay/cache/cachetest"
 )
 
 const (
@@ -114,20 +116,6 @@ func (o *oracle) logged() string {
 	return strings.Join(lines[max(0, len(lines)-100):], "\n")
 }
 
-// oracleSeed is what FOREBAY_SEED says, or the one given.
-func oracleSeed(t testing.TB, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv("FOREBAY_SEED")
-	if text == "" {
-		return otherwise
-	}
-	seed, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("FOREBAY_SEED: %v", err)
-	}
-	return seed
-}
-
 // The real binary serves nothing that was outdated when the request began: while rows are written in all ways
 // there are, and whatever else happens to Postgres, its standby, Redis, the stream and forebay itself.
 func TestOracleOverHTTPFindsNothingStale(t *testing.T) {
@@ -135,7 +123,7 @@ func TestOracleOverHTTPFindsNothingStale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
-	seed := oracleSeed(t, uint64(time.Now().UnixNano()))
+	seed := cachetest.Seed(t, uint64(time.Now().UnixNano()))
 	for i := range uint64(2) {
 		t.Run(fmt.Sprint(seed+i), func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +144,7 @@ func TestOracleOverHTTPFindsNothingStale(t *testing.T) {
 // By lifetimes alone stale answers are found: the oracle sees what it claims to exclude.
 func TestOracleOverHTTPSeesWhatTTLServes(t *testing.T) {
 	t.Parallel()
-	o := newOracle(t, oracleSeed(t, 0), "ttl")
+	o := newOracle(t, cachetest.Seed(t, 0), "ttl")
 	o.run(effort{reads: 200_000, limit: 30 * time.Second}, false)
 	if o.stale() == 0 {
 		t.Errorf("nothing stale: %s", o)
@@ -171,7 +159,7 @@ func TestSoakOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Skip("FOREBAY_SOAK_HTTP does not say how many reads")
 	}
-	seed := oracleSeed(t, uint64(time.Now().UnixNano()))
+	seed := cachetest.Seed(t, uint64(time.Now().UnixNano()))
 	const perWorld = 500_000
 	began, done, served, commits := time.Now(), int64(0), int64(0), int64(0)
 	for first := seed; done < total; seed++ {
