@@ -62,7 +62,7 @@ func (o *oracle) disturb(ctx context.Context, every effort) {
 		start, enough := time.Now(), o.hits.Load()+o.misses.Load()+every.reads
 		for o.hits.Load()+o.misses.Load() < enough && time.Since(start) < every.limit {
 			<-time.After(5 * time.Millisecond)
-			if ctx.Err() != nil || o.stale() > 0 {
+			if ctx.Err() != nil || o.failed() {
 				return
 			}
 		}

@@ -12,11 +12,11 @@ import (
 // oracleBurst is how many rows are written at once before a crash takes that back.
 const oracleBurst = 24
 
-// awaitStandby waits until the standby streams, and has every commit wait for it.
+// awaitStandby waits until the standby streams, on the last of its connections, and has every commit wait for it.
 func (o *oracle) awaitStandby() {
 	primary := o.postgres.URL("postgres")
 	state := func() string {
-		return o.on(primary, "select coalesce((select state || ' ' || sync_state from pg_stat_replication where application_name = 'standby'), '')")
+		return o.on(primary, "select coalesce(string_agg(state || ' ' || sync_state, ', '), '') from pg_stat_replication where application_name = 'standby'")
 	}
 	o.await("the standby streams", func() bool { return state() == "streaming async" })
 	if o.async {
@@ -200,7 +200,7 @@ func (w *oracleWriter) burst() {
 // read waits until so much more has been read.
 func (o *oracle) read(more int64) {
 	enough := o.hits.Load() + o.misses.Load() + more
-	o.await("reads go on", func() bool { return o.hits.Load()+o.misses.Load() >= enough || o.stale() > 0 })
+	o.await("reads go on", func() bool { return o.hits.Load()+o.misses.Load() >= enough || o.failed() })
 }
 
 // awaitApplied waits until forebay knows of all that has been written by now.

@@ -109,6 +109,7 @@ func (r *oracleReader) check(hit bool, what, problem string) {
 		r.misses.Add(1)
 	}
 	if problem != "" {
+		r.stale.Add(1)
 		r.fail(fmt.Sprintf("%s: %s; %s: %s", what, problem, r.response.Header.Peek("Cache-Status"), r.response.Body()))
 	}
 }

@@ -87,7 +87,7 @@ type oracle struct {
 	doubt atomic.Int64 // odd: a crash has taken back what readers saw, and nobody can say yet what they may see
 	empty atomic.Bool  // the table is new to old snapshots, which see it empty: Postgres's own answer until all know
 
-	hits, misses, unchecked, refused, commits, lost atomic.Int64
+	hits, misses, stale, unchecked, refused, commits, lost atomic.Int64
 	faults                                          map[string]int
 
 	mu    sync.Mutex // guards wrong
@@ -246,10 +246,10 @@ func (o *oracle) fail(what string) {
 	o.wrong = append(o.wrong, fmt.Sprintf("%s seed %d: %s", time.Now().UTC().Format("15:04:05.000"), o.seed, what))
 }
 
-func (o *oracle) stale() int {
+func (o *oracle) failed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.wrong)
+	return len(o.wrong) > 0
 }
 
 func (o *oracle) rng(stream uint64) *rand.Rand {
