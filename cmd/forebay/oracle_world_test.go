@@ -88,7 +88,7 @@ type oracle struct {
 	empty atomic.Bool  // the table is new to old snapshots, which see it empty: Postgres's own answer until all know
 
 	hits, misses, stale, unchecked, refused, commits, lost atomic.Int64
-	faults                                          map[string]int
+	faults                                                 map[string]int
 
 	mu    sync.Mutex // guards wrong
 	wrong []string
