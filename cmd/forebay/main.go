@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -56,7 +57,7 @@ func execute(ctx context.Context, args []string) int {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(usual(args))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "forebay:", err)
 		fmt.Fprintln(os.Stderr, "forebay --help says what there is.")
@@ -69,6 +70,19 @@ func execute(ctx context.Context, args []string) int {
 		return exitFailure
 	}
 	return exitOK
+}
+
+// usual turns what people type out of habit into what is meant.
+func usual(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return args
 }
 
 // errReported is the error of a command that has said all there is to say.
