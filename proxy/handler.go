@@ -102,7 +102,7 @@ func (p *Proxy) answer(x *exchange) {
 		x.because = "uncacheable"
 		p.bypass(x)
 	case use == cache.Fresh:
-		x.state.recall.remember(x)
+		x.state.recall.remember(x, stored)
 		p.serve(x, stored, Hit, x.outcome.Detail)
 		p.audit(x, stored)
 	case use == cache.Revalidatable:

@@ -21,8 +21,9 @@ const (
 
 // recall remembers which key a request target came to, for rules whose key the target alone decides: asking
 // for the same again costs one look instead of matching, reading and normalising. Only targets that were hits
-// are remembered, so a flood of unique ones leaves it alone. Each slot holds the last target that fell on it.
-// Safe for concurrent use.
+// are remembered, so a flood of unique ones leaves it alone. A target has two slots that it may be in, side by
+// side: with one target to six slots, one in eighty has lost both to others; with one slot each it were one in
+// fourteen. Safe for concurrent use.
 type recall struct {
 	slots []atomic.Pointer[recalled] // a power of two
 }
@@ -44,8 +45,26 @@ func newRecall(memory int) *recall {
 	return &recall{slots: make([]atomic.Pointer[recalled], n)}
 }
 
-func (c *recall) slot(target []byte) *atomic.Pointer[recalled] {
-	return &c.slots[xxh3.Hash(target)&uint64(len(c.slots)-1)]
+// pair returns the two slots that a target may be in.
+func (c *recall) pair(target []byte) (first, second *atomic.Pointer[recalled]) {
+	at := xxh3.Hash(target) & uint64(len(c.slots)-1)
+	return &c.slots[at], &c.slots[at^1]
+}
+
+// find returns what is remembered of the target, or nil.
+func (c *recall) find(s *state, target []byte) *recalled {
+	first, second := c.pair(target)
+	if m := first.Load(); m.is(s, target) {
+		return m
+	}
+	if m := second.Load(); m.is(s, target) {
+		return m
+	}
+	return nil
+}
+
+func (m *recalled) is(s *state, target []byte) bool {
+	return m != nil && m.state == s && m.target == string(target)
 }
 
 // again answers a GET that is a plain hit from what is remembered of its target. False: nothing was done, and
@@ -55,8 +74,8 @@ func (p *Proxy) again(x *exchange) bool {
 		return false
 	}
 	target := x.ctx.Request.Header.RequestURI()
-	m := x.state.recall.slot(target).Load()
-	if m == nil || m.state != x.state || m.target != string(target) || string(x.ctx.Request.Header.Protocol()) != "HTTP/1.1" {
+	m := x.state.recall.find(x.state, target)
+	if m == nil || string(x.ctx.Request.Header.Protocol()) != "HTTP/1.1" {
 		return false
 	}
 	if m.route.origin != nil && x.judge.May(origin.Credentials) {
@@ -85,17 +104,29 @@ func (p *Proxy) again(x *exchange) bool {
 	return true
 }
 
-// remember notes what the target of a hit came to.
-func (c *recall) remember(x *exchange) {
+// remember notes what the target of a hit came to. The key is the very string that it is stored under, where that
+// can be: to compare it costs nothing then.
+func (c *recall) remember(x *exchange, stored *cache.StoredResponse) {
 	target := x.ctx.Request.Header.RequestURI()
 	if !x.route.byTarget || x.request.Method != fasthttp.MethodGet || target[0] != '/' || len(target) > maxRecalled || len(x.key) > maxRecalled {
 		return
 	}
-	slot := c.slot(target)
-	if m := slot.Load(); m != nil && m.state == x.state && (m.target == string(target) || x.hits%reluctance != 0) {
+	if c.find(x.state, target) != nil {
 		return
 	}
-	slot.Store(&recalled{state: x.state, route: x.route, target: string(target), key: string(x.key)})
+	slot, second := c.pair(target)
+	if m := slot.Load(); m != nil && m.state == x.state {
+		if m = second.Load(); m == nil || m.state != x.state {
+			slot = second
+		} else if x.hits%reluctance != 0 {
+			return
+		}
+	}
+	key := stored.Standing.Key()
+	if key != string(x.key) {
+		key = string(x.key)
+	}
+	slot.Store(&recalled{state: x.state, route: x.route, target: string(target), key: key})
 }
 
 // audits decides, once a request, whether its hit is compared with the source.
