@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/valyala/fasthttp"
 	"github.com/zeebo/xxh3"
@@ -13,6 +14,7 @@ import (
 
 const (
 	tracedHits    = 4   // one hit in so many tells the memory tier that it was asked
+	shortTarget   = 64  // bytes
 	maxRecalled   = 256 // bytes of a request target that is remembered; longer ones are read each time
 	recalledBytes = 512 // of memory that one remembered target comes to, with its key, at most as a rule
 	recallShare   = 16  // the memory tier's share that remembered targets may come to is one in so many
@@ -34,6 +36,7 @@ type recalled struct {
 	route  *route
 	target string
 	key    string
+	room   [shortTarget]byte // where a short target lies: beside what points to it, so that reading it costs no other wait for memory
 }
 
 // newRecall makes one that stays within its share of a memory tier of so many bytes.
@@ -126,7 +129,13 @@ func (c *recall) remember(x *exchange, stored *cache.StoredResponse) {
 	if key != string(x.key) {
 		key = string(x.key)
 	}
-	slot.Store(&recalled{state: x.state, route: x.route, target: string(target), key: key})
+	m := &recalled{state: x.state, route: x.route, key: key}
+	if n := copy(m.room[:], target); n == len(target) {
+		m.target = unsafe.String(&m.room[0], n)
+	} else {
+		m.target = string(target)
+	}
+	slot.Store(m)
 }
 
 // audits decides, once a request, whether its hit is compared with the source.
