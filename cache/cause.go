@@ -106,6 +106,6 @@ func (s *Standing) outdate(verified Position) Verdict {
 	}
 	found.earliest = earliest
 	s.cause.CompareAndSwap(nil, found)
-	s.verified.Store(outdated)
+	s.verified.Or(outdated)
 	return Outdated
 }

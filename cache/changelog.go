@@ -16,7 +16,9 @@ type Position uint64
 type SharedPosition uint64
 
 const (
-	outdated   = math.MaxUint64     // the value of Standing.verified that nothing comes back from
+	softened = 1 << 63      // the bit of Standing.verified that says: expired by an operator's word
+	outdated = softened - 1 // the rest of it that nothing comes back from
+
 	unknownXid = math.MaxUint64 - 1 // of changes that no snapshot but AllSeeing can be said to see
 )
 
@@ -27,7 +29,7 @@ type ChangeLog struct {
 	position atomic.Uint64 // of the newest complete mark or settlement
 	marked   atomic.Uint64 // of the newest complete mark: what lookups compare with
 	began    atomic.Uint64 // position of the epoch's beginning
-	epoch    atomic.Pointer[string]
+	epoch    atomic.Pointer[era]
 	settled  atomic.Pointer[settlement]
 	feed     atomic.Pointer[Feed]
 	asOf     atomic.Int64
@@ -42,6 +44,12 @@ type ChangeLog struct {
 	rows     *rows
 }
 
+// era is an epoch of a log. Immutable.
+type era struct {
+	log   *ChangeLog
+	epoch string
+}
+
 // settlement says that whoever asks for a snapshot from at on sees all that snapshot saw. Immutable.
 type settlement struct {
 	at       Position
@@ -54,7 +62,7 @@ func NewChangeLog(epoch string) *ChangeLog { return newChangeLog(epoch, defaultB
 
 func newChangeLog(epoch string, b bounds) *ChangeLog {
 	l := &ChangeLog{bounds: b, knots: newKnots(), nodes: make(map[Dependency]*node), overflow: new(node), rows: newRows(b)}
-	l.epoch.Store(&epoch)
+	l.epoch.Store(&era{log: l, epoch: epoch})
 	l.settled.Store(new(settlement))
 	l.feed.Store(&Feed{Mode: FeedOff, Live: true})
 	return l
@@ -64,7 +72,7 @@ func newChangeLog(epoch string, b bounds) *ChangeLog {
 func (l *ChangeLog) Position() Position { return Position(l.position.Load()) }
 
 // Epoch names what this log's xids and positions may be compared with.
-func (l *ChangeLog) Epoch() string { return *l.epoch.Load() }
+func (l *ChangeLog) Epoch() string { return l.epoch.Load().epoch }
 
 // NewEpoch outdates everything stored so far and every fill in flight: xids from before and after may
 // not be compared, as after a crash that handed some out twice. What the log knew of the ended epoch's
@@ -82,7 +90,7 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 	all.purge(at, false)
 	l.began.Store(uint64(at))
 	l.publish(at)
-	l.epoch.Store(&epoch)
+	l.epoch.Store(&era{log: l, epoch: epoch})
 	l.settled.Store(new(settlement))
 	for _, n := range l.nodes {
 		n.forget()
@@ -180,8 +188,8 @@ func (l *ChangeLog) purge(at Position, d Dependency, soft bool) {
 func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, dependencies []Dependency) *Standing {
 	var room [16]*node
 	nodes := l.nodesOf(room[:0], dependencies)
-	s := &Standing{log: l, key: string(key), asked: asked, snapshot: l.knots.snapshot(snapshot), ties: l.knots.tie(dependencies, nodes)}
-	s.epoch = l.epoch.Load() // before it is judged: see NewEpoch
+	s := &Standing{key: string(key), asked: asked, snapshot: l.knots.snapshot(snapshot), ties: l.knots.tie(dependencies, nodes)}
+	s.era = l.epoch.Load() // before it is judged: see NewEpoch
 	s.verify(l.marked.Load())
 	return s
 }

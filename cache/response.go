@@ -160,7 +160,7 @@ func (r *StoredResponse) Encoding(coding string) *Encoding {
 // Size returns the bytes that the response occupies in memory, near enough to bound a store by them:
 // bodies, fields and the structures that hold them, without the key, and without what it shares with others.
 func (r *StoredResponse) Size() int {
-	const structs = 128 + 80 // StoredResponse and Standing as the allocator rounds them up
+	const structs = 128 + 64 // StoredResponse and Standing as the allocator rounds them up
 	n := structs + len(r.Body) + len(r.ETag) + r.Traits.size()
 	for _, e := range r.Encodings.All() {
 		n += 88 + len(e.Body) + len(e.ETag)

@@ -19,16 +19,16 @@ func (v Verdict) String() string { return [...]string{"current", "softened", "ou
 
 // Standing ties a stored response to its dependencies. Its facts never change; what it has verified so
 // far moves forward as the log does. Safe for concurrent use.
+//
+// Each stored response has one, so a test holds it to a line of the processor's cache.
 type Standing struct {
-	log      *ChangeLog
-	epoch    *string
+	*era
 	key      string
 	asked    Position
 	snapshot *Snapshot
 	*ties
 
-	verified atomic.Uint64 // the log position up to which Check found nothing unseen, or outdated
-	softened atomic.Bool
+	verified atomic.Uint64 // the log position up to which Check found nothing unseen, or outdated; and the bit softened
 	cause    atomic.Pointer[Cause]
 }
 
@@ -45,7 +45,7 @@ type ties struct {
 func (s *Standing) Key() string { return s.key }
 
 // Epoch returns the epoch that the snapshot and the position are of.
-func (s *Standing) Epoch() string { return *s.epoch }
+func (s *Standing) Epoch() string { return s.epoch }
 
 // Snapshot returns what the response saw.
 func (s *Standing) Snapshot() Snapshot { return *s.snapshot }
@@ -57,17 +57,17 @@ func (s *Standing) Dependencies() []Dependency { return s.dependencies }
 func (s *Standing) Asked() Position { return s.asked }
 
 // Soften declares the response expired, for good.
-func (s *Standing) Soften() { s.softened.Store(true) }
+func (s *Standing) Soften() { s.verified.Or(softened) }
 
 // Softened reports whether the response was declared expired.
-func (s *Standing) Softened() bool { return s.softened.Load() }
+func (s *Standing) Softened() bool { return s.verified.Load()&softened != 0 }
 
 // Check judges the response by everything the log knows. It allocates nothing, and costs one
 // comparison while nothing at all has changed since the last check.
 func (s *Standing) Check() Verdict {
 	position := s.log.marked.Load()
 	if s.verified.Load() == position {
-		return s.expiry()
+		return Current
 	}
 	return s.verify(position)
 }
@@ -81,7 +81,8 @@ func (s *Standing) Check() Verdict {
 //	lookup: finds clients unmarked or marked at 8; stores verified = 7 at most
 //	next lookup: 7 ≠ 8, looks at clients again
 func (s *Standing) verify(position uint64) Verdict {
-	verified := s.verified.Load()
+	was := s.verified.Load()
+	verified := was &^ softened
 	if verified == outdated {
 		return Outdated
 	}
@@ -94,7 +95,7 @@ func (s *Standing) verify(position uint64) Verdict {
 		}
 	}
 	if position > verified {
-		s.verified.CompareAndSwap(verified, position) // lost: another lookup was as thorough
+		s.verified.CompareAndSwap(was, position|was&softened) // lost: another lookup was as thorough, or it was softened
 	}
 	return s.expiry()
 }
@@ -102,13 +103,13 @@ func (s *Standing) verify(position uint64) Verdict {
 // turns takes a verdict in and reports whether it is the last.
 func (s *Standing) turns(v Verdict) bool {
 	if v == Softened {
-		s.softened.Store(true)
+		s.Soften()
 	}
 	return v == Outdated
 }
 
 func (s *Standing) expiry() Verdict {
-	if s.softened.Load() {
+	if s.Softened() {
 		return Softened
 	}
 	return Current
