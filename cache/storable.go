@@ -160,6 +160,28 @@ func (a *Answer) forbidden(d *Directives) bool {
 	return pragma.NoCache
 }
 
+// MayTransform reports whether a response with these fields may be sent in a content coding that it did not come
+// in: it has none yet, nobody forbids it (RFC 9111 s.5.2.2.6), and no digest of its bytes would be wrong then.
+func MayTransform(fields []Field) bool {
+	for _, name := range [...]string{"Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5"} {
+		if has(fields, name) {
+			return false
+		}
+	}
+	for i := range fields {
+		if !sameName(fields[i].Name, "Cache-Control") {
+			continue
+		}
+		s := directiveScanner{rest: fields[i].Value}
+		for s.next() {
+			if sameName(s.name, "no-transform") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func isUnderstood(status int) bool {
 	for _, s := range understood {
 		if s == status {

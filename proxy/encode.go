@@ -77,7 +77,7 @@ func (e *encoder) encode(job encodeJob) {
 	if len(body) >= len(stored.Body) {
 		body = stored.Body[:0:0] // kept as the answer that it is not worth it
 	}
-	enc := cache.Encoding{Coding: job.coding, Body: body, ETag: encodedTag(stored.ETag, job.coding)}
+	enc := cache.Encoding{Coding: job.coding, Body: body, ETag: cache.EncodedTag(stored.ETag, job.coding)}
 	if e.memory.Replace([]byte(job.key), stored, stored.WithEncoding(enc)) {
 		e.metrics.compressed.Inc()
 	}
@@ -103,26 +103,15 @@ func entityTag(body []byte) []byte {
 	return tag
 }
 
-// encodedTag returns the validator of the same body under a coding: strong validators differ where bytes
-// do (RFC 9110 s.8.8.1).
-func encodedTag(tag []byte, coding string) []byte {
-	if len(tag) < 2 {
-		return nil
-	}
-	out := make([]byte, 0, len(tag)+1+len(coding))
-	out = append(out, tag[:len(tag)-1]...)
-	out = append(out, '-')
-	out = append(out, coding...)
-	return append(out, '"')
-}
-
-// compressible reports whether the media type is text of some kind.
-func compressible(contentType []byte) bool {
-	t, _, _ := bytes.Cut(contentType, []byte{';'})
+// compressible reports whether the response is text of some kind, which whoever made it lets be sent in another
+// form than it came in.
+func compressible(r *cache.StoredResponse) bool {
+	t, _, _ := bytes.Cut(r.ContentType, []byte{';'})
 	t = bytes.TrimSpace(t)
-	return bytes.HasPrefix(t, []byte("text/")) ||
+	text := bytes.HasPrefix(t, []byte("text/")) ||
 		bytes.HasSuffix(t, []byte("json")) || bytes.HasSuffix(t, []byte("xml")) ||
 		bytes.Equal(t, []byte("application/javascript")) || bytes.Equal(t, []byte("image/svg+xml"))
+	return text && cache.MayTransform(r.Header)
 }
 
 func hasField(fields []cache.Field, name string) bool {

@@ -74,7 +74,7 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 		p.metrics.sharedMiss.Inc()
 		return nil, false, ""
 	}
-	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
+	r.Compressible = compressible(r)
 	use, detail := p.judge(t.rule, r, p.clock.Now())
 	switch use {
 	case cache.Fresh:
@@ -248,7 +248,7 @@ func (p *Proxy) lifetimes(r *cache.StoredResponse, rule *rules.Rule) {
 // the response of a SQL rule but asks before each use, which costs a 304.
 func (p *Proxy) describe(c *call, r *cache.StoredResponse) {
 	rule := c.route.rule
-	r.Compressible = compressible(r.ContentType) && !hasField(r.Header, fasthttp.HeaderContentEncoding)
+	r.Compressible = compressible(r)
 	if rule.Upstream != "" || hasField(r.Header, fasthttp.HeaderCacheControl) {
 		return
 	}

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"forebay/proxy/problem"
 	"forebay/rules"
 )
 
@@ -24,15 +26,10 @@ type pace struct {
 }
 
 func newPace(config rules.Server) *pace {
-	p := &pace{
+	return &pace{
 		header: config.HeaderTimeout, body: config.BodyTimeout, idle: config.IdleTimeout, write: config.WriteTimeout,
 		began: time.Now(), ended: make(chan struct{}),
 	}
-	if config.MaxConnectionsPerIP > 0 {
-		// The server hides the connection behind a counting one, so nobody can tell it where a body begins.
-		p.header = max(p.header, p.body)
-	}
-	return p
 }
 
 // start has the clock go until stop.
@@ -54,21 +51,34 @@ func (p *pace) start() {
 
 func (p *pace) stop() { p.once.Do(func() { close(p.ended) }) }
 
-// pacedListener gives its connections a pace.
+// pacedListener gives its connections a place and a pace.
 type pacedListener struct {
 	net.Listener
-	pace *pace
+	pace       *pace
+	places     *places
+	turnedAway func() // called for each connection that had no place
 }
 
-// Accept waits for a connection.
+// Accept waits for a connection that has a place.
 func (l *pacedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := addressOf(c)
+		q := l.places.take(from)
+		if q == nil {
+			paced := &pacedConn{Conn: c, pace: l.pace, places: l.places, from: from}
+			paced.waiting.Store(true)
+			return paced, nil
+		}
+		l.turnedAway()
+		turnAway(c, q)
+		if q.Type == problem.Overloaded {
+			time.Sleep(breath)
+		}
 	}
-	paced := &pacedConn{Conn: c, pace: l.pace}
-	paced.waiting.Store(true)
-	return paced, nil
 }
 
 // pacedConn sets the deadlines of a client's connection by itself.
@@ -92,6 +102,18 @@ type pacedConn struct {
 	free    atomic.Bool  // somebody else sets the deadlines
 	written atomic.Int64 // when the write deadline was last set
 	loan    loan
+
+	places *places
+	from   netip.Addr
+	closed atomic.Bool
+}
+
+// Close gives the place back, before the client may know that it is free, and closes the connection.
+func (c *pacedConn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.places.leave(c.from)
+	}
+	return c.Conn.Close()
 }
 
 // Read reads, or fails when the client takes too long.

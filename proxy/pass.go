@@ -35,16 +35,35 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 		x.refuse(problem.OfStatus(refused.Status, sentenceOf(refused)))
 		return
 	case err != nil:
+		if isUnsafe(x.request.Method) && wasReached(err) {
+			p.invalidate(x)
+		}
 		x.outcome.Result = Failed
 		p.writeFailure(x, err)
 		return
 	}
 	x.outcome.Status = x.ctx.Response.StatusCode()
-	if isUnsafe(x.request.Method) && x.outcome.Status >= 200 && x.outcome.Status < 400 {
+	if isUnsafe(x.request.Method) && mayHaveChanged(x.outcome.Status) {
 		p.invalidate(x)
 		p.stamp(x)
 	}
 	p.writeOutcome(x)
+}
+
+// wasReached reports whether a service that gave no answer may have carried out what it was asked.
+func wasReached(err error) bool {
+	var o *origin.Error
+	return errors.As(err, &o) && o.Reached
+}
+
+// mayHaveChanged reports whether a service that answers an unsafe request with the status may have carried it out:
+// it says so, or it is a gateway whose own service gave no answer. What it refused, or failed in, is as it was.
+func mayHaveChanged(status int) bool {
+	switch status {
+	case fasthttp.StatusBadGateway, fasthttp.StatusGatewayTimeout:
+		return true
+	}
+	return status >= 200 && status < 400
 }
 
 // passKeyed hands on what the rule's key is made of.
@@ -89,7 +108,8 @@ func isUnsafe(method string) bool {
 }
 
 // invalidate outdates what is stored for the target of an unsafe request that the service accepted (RFC
-// 9111 s.4.4): every variant, here and, as soon as they hear of it, in other instances.
+// 9111 s.4.4), or of which nobody knows whether it did: every variant, here and, as soon as they hear of it, in
+// other instances.
 func (p *Proxy) invalidate(x *exchange) {
 	prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -14,38 +13,44 @@ import (
 	"forebay/rules"
 )
 
-// prefetch is how much of a request body is read before the handler runs; the rest is streamed, under the
-// body's own time.
-const prefetch = 8 << 10 // bytes
+const (
+	// serverName is what the Server field of a response says that has none of its service's.
+	serverName = "forebay"
 
-// Server is the public listener: fasthttp with every limit set, times by pacedConn. Safe for concurrent use.
+	// prefetch is how much of a request body is read before the handler runs, in the time that the header has; at
+	// least a byte. The rest is streamed, in the body's own time.
+	prefetch = 1 // bytes
+)
+
+// Server is the public listener: fasthttp with every limit set, times and the number of connections by
+// pacedListener. Safe for concurrent use.
 type Server struct {
 	config rules.Server
 	http   *fasthttp.Server
 	pace   *pace
+	places *places
+	refuse func()
 	logger *slog.Logger
 }
 
 // NewServer makes a server for the proxy. It does not listen yet.
 func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
-	s := &Server{config: config, logger: logger, pace: newPace(config)}
+	s := &Server{config: config, logger: logger, pace: newPace(config), places: newPlaces(config), refuse: p.metrics.unmatched.Inc}
 	s.http = &fasthttp.Server{
-		Handler:                            p.Handle,
-		ErrorHandler:                       p.unreadable,
-		Name:                               "forebay",
-		NoDefaultServerHeader:              true,
-		NoDefaultContentType:               true,
-		ReadBufferSize:                     config.MaxHeaderSize,
-		WriteBufferSize:                    writeBuffer,
-		ExpectHandler:                      p.expected,
-		MaxRequestBodySize:                 prefetch,
-		StreamRequestBody:                  true,
-		DisablePreParseMultipartForm:       true,
-		Concurrency:                        config.MaxConnections,
-		MaxConnsPerIP:                      config.MaxConnectionsPerIP,
-		CloseOnShutdown:                    true,
-		SleepWhenConcurrencyLimitsExceeded: 10 * time.Millisecond,
-		Logger:                             quietLogger{logger},
+		Handler:                      p.Handle,
+		ErrorHandler:                 p.unreadable,
+		Name:                         serverName,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		ReadBufferSize:               config.MaxHeaderSize,
+		WriteBufferSize:              writeBuffer,
+		ExpectHandler:                p.expected,
+		MaxRequestBodySize:           prefetch,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		Concurrency:                  2 * config.MaxConnections, // never reached: a connection gives its place back before its worker is free
+		CloseOnShutdown:              true,
+		Logger:                       quietLogger{logger},
 	}
 	p.metrics.connectLimit.Set(float64(config.MaxConnections))
 	p.connections = func() int { return int(s.http.GetOpenConnectionsCount()) }
@@ -55,7 +60,7 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 // Serve answers connections of l until Shutdown. It takes l over.
 func (s *Server) Serve(l net.Listener) error {
 	s.pace.start()
-	if err := s.http.Serve(&pacedListener{Listener: l, pace: s.pace}); err != nil {
+	if err := s.http.Serve(&pacedListener{Listener: l, pace: s.pace, places: s.places, turnedAway: s.refuse}); err != nil {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil

@@ -34,14 +34,14 @@ routes:
     upstream: service
 `
 
-// serveUpstream serves a proxy before the service, and returns a function that asks it over one connection.
-func serveUpstream(t *testing.T, service fasthttp.RequestHandler) (ask func(fields ...string) (http.Header, string)) {
+// serveBefore serves a proxy before the service by the configuration, and returns its address.
+func serveBefore(t *testing.T, text string, service fasthttp.RequestHandler) (address string) {
 	t.Helper()
 	behind := listenLocally(t)
 	source := &fasthttp.Server{Handler: service, NoDefaultServerHeader: true}
 	go func() { _ = source.Serve(behind) }()
 	t.Cleanup(func() { _ = source.Shutdown() })
-	config, err := rules.Parse("test.yaml", []byte(strings.ReplaceAll(upstreamConfig, "SERVICE", behind.Addr().String())), fstest.MapFS{}, os.LookupEnv)
+	config, err := rules.Parse("test.yaml", []byte(strings.ReplaceAll(text, "SERVICE", behind.Addr().String())), fstest.MapFS{}, os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,13 @@ func serveUpstream(t *testing.T, service fasthttp.RequestHandler) (ask func(fiel
 	server := proxy.NewServer(p, config.Server, logger)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
-	conn, err := net.Dial("tcp", l.Addr().String())
+	return l.Addr().String()
+}
+
+// serveUpstream serves a proxy before the service, and returns a function that asks it over one connection.
+func serveUpstream(t *testing.T, service fasthttp.RequestHandler) (ask func(fields ...string) (http.Header, string)) {
+	t.Helper()
+	conn, err := net.Dial("tcp", serveBefore(t, upstreamConfig, service))
 	if err != nil {
 		t.Fatal(err)
 	}

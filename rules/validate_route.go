@@ -226,7 +226,10 @@ func (r *routeCompiler) lifetimes() {
 func (r *routeCompiler) keepsNothing() {
 	e, rule := r.entry, r.rule
 	why, advice := "", ""
+	never := rule.Writes() || rule.Method == "OPTIONS"
 	switch {
+	case rule.Method == "OPTIONS":
+		why, advice = "an OPTIONS is never stored, as its answer may be each caller's own", "remove it"
 	case rule.Method == "" && rule.Writes():
 		why, advice = "a route for every method is never stored, as it may write", "write GET "+rule.Pattern.Text
 	case rule.Method == "POST" && rule.Writes():
@@ -239,8 +242,8 @@ func (r *routeCompiler) keepsNothing() {
 		return
 	}
 	said := map[string]bool{
-		"kind":                   rule.Writes() && e.Kind != "",
-		"ttl":                    rule.Writes() && e.TTL != nil && *e.TTL > 0,
+		"kind":                   never && e.Kind != "",
+		"ttl":                    never && e.TTL != nil && *e.TTL > 0,
 		"negative":               len(e.Negative) > 0,
 		"stale_while_revalidate": e.StaleWhileRevalidate > 0,
 		"stale_if_error":         e.StaleIfError > 0,
@@ -251,7 +254,7 @@ func (r *routeCompiler) keepsNothing() {
 		}
 	}
 	misspelt := r.settled(outer(r.at("route"))) // the unknown key may be what seems to be missing
-	if !rule.Writes() && e.TTL == nil && e.Kind == "" && e.Upstream == "" && !misspelt {
+	if !never && e.TTL == nil && e.Kind == "" && e.Upstream == "" && !misspelt {
 		r.warn(r.at("route"), "it has neither kind nor ttl, so every request goes to the database; give it a kind, or say ttl: 0s")
 	}
 }

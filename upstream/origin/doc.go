@@ -38,7 +38,6 @@
 // anew by the server. Of the protocols to upgrade to, websocket alone is tunnelled.
 //
 // An HTTP/1.0 client gets a body of unknown length to the end of its connection, which is reset where the
-// body is cut. Where connections per address are limited, the server shows no connection to reset: there
-// such a client cannot tell. A client that goes on sending after an early refusal may lose it to a reset,
-// since the server does not read on before it closes.
+// body is cut. A client that goes on sending after an early refusal may lose it to a reset, since the server
+// does not read on before it closes.
 package origin

@@ -25,6 +25,7 @@ type Error struct {
 	Status      int           // 502, 503 or 504
 	RetryAfter  time.Duration // when it is worth another try; 0: not known
 	ProxyStatus string        // the error's name in RFC 9209
+	Reached     bool          // the service may have had the request: what it did about it is not known
 	Err         error
 }
 
@@ -85,7 +86,7 @@ func (e *dialError) Unwrap() error { return e.err }
 
 // classify names what went wrong, in the words of RFC 9209 s.2.3.
 func classify(err error, at stage) *Error {
-	e := &Error{Status: fasthttp.StatusBadGateway, Err: err}
+	e := &Error{Status: fasthttp.StatusBadGateway, Reached: at > connecting, Err: err}
 	var dial *dialError
 	switch {
 	case errors.As(err, &dial):

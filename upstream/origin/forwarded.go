@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/valyala/fasthttp"
+
+	"forebay/cache"
 )
 
 // maxHops is how often a request may have come through a forebay.
@@ -45,6 +47,9 @@ func (o *Origin) forward(ctx *fasthttp.RequestCtx, h *head) error {
 		if !isForwarded(name, connection, trusted) {
 			continue
 		}
+		if (is(name, fasthttp.HeaderIfMatch) || is(name, fasthttp.HeaderIfNoneMatch)) && isUnsafe(in) {
+			value = cache.AppendPlainTags(nil, value)
+		}
 		h.addBytes(name, value)
 	}
 	if n, ok := maxForwards(in); ok {
@@ -56,6 +61,11 @@ func (o *Origin) forward(ctx *fasthttp.RequestCtx, h *head) error {
 	}
 	writeWay(ctx, h, peer, trusted)
 	return writeVia(in, h)
+}
+
+// isUnsafe reports whether the request may change something (RFC 9110 s.9.2.1).
+func isUnsafe(in *fasthttp.RequestHeader) bool {
+	return !in.IsGet() && !in.IsHead() && !in.IsOptions() && !in.IsTrace()
 }
 
 // requestFields yields the fields as they were sent. A request that was not read from a connection has them

@@ -67,7 +67,7 @@ func (o *Origin) passed(ctx *fasthttp.RequestCtx, p Passage, u *upload) (*reques
 	if p.Timeout > 0 {
 		patience = min(patience, p.Timeout)
 	}
-	r := &request{ctx: context.Background(), method: method, upload: u, by: time.Now().Add(patience)}
+	r := &request{ctx: context.Background(), method: method, upload: u}
 	h := newHead(nil, method, o.base, p.Path, p.Query)
 	if err := o.forward(ctx, &h); err != nil {
 		return nil, err
@@ -82,16 +82,16 @@ func (o *Origin) passed(ctx *fasthttp.RequestCtx, p Passage, u *upload) (*reques
 	}
 	h.end()
 	r.head = h
-	if u == nil {
-		return r, nil
+	if u != nil {
+		body, ok, err := u.inline()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			r.body, r.upload = body, nil
+		}
 	}
-	body, ok, err := u.inline()
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		r.body, r.upload = body, nil
-	}
+	r.by = time.Now().Add(patience) // what the client took to send its body is not the service's
 	return r, nil
 }
 

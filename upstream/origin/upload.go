@@ -13,8 +13,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// inlineBody is up to how many bytes a body of known size is sent without a goroutine of its own: the
-// server has read that much before it calls the handler.
+// inlineBody is up to how many bytes a body of known size is read before anything is sent: it needs no goroutine
+// of its own then, and a client that takes its time holds no connection to the service.
 const inlineBody = 8 << 10
 
 // upload is a request body on its way from the client to the service.
@@ -44,7 +44,7 @@ func newUpload(ctx *fasthttp.RequestCtx, limit int) (*upload, error) {
 	return &upload{stream: stream, client: ctx.Conn(), size: size, limit: limit, done: make(chan struct{})}, nil
 }
 
-// inline reads a body that is small enough to be here already; false: it is not.
+// inline reads a body that is small; false: it is not.
 func (u *upload) inline() (body []byte, ok bool, err error) {
 	if u.size < 0 || u.size > inlineBody {
 		return nil, false, nil
