@@ -14,7 +14,7 @@ import (
 // watchQuery makes a print of each relation in $1, and tells of each whether a column of it may have changed since
 // the snapshot that began with its id in $2; a print of all relations together, for those that are not
 // watched yet; and of what may change what any statement means: functions, operators, casts, types, the labels of
-// enums, text search, and what the roles may see that statements run as, or views and functions in them. VACUUM and
+// enums, collations, text search, settings, and what the roles may see that statements run as, or views and functions in them. VACUUM and
 // ANALYZE leave them as they are, and so do other sessions' temporary tables. The array that Postgres makes beside
 // each type, each table's row type too, says nothing that its element does not.
 //
@@ -47,6 +47,7 @@ union all select 'relations', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p
     join pg_catalog.pg_class c on c.oid = p.polrelid where c.relpersistence <> 't'))), false
 union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
+  pg_catalog.current_setting('search_path'), pg_catalog.current_setting('default_text_search_config'),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin || ':' || s.xmin, ',' order by p.oid) from pg_catalog.pg_proc p
     join schemas s on s.oid = p.pronamespace where p.oid >= 16384),
   (select pg_catalog.string_agg(o.oid || ':' || o.xmin || ':' || s.xmin, ',' order by o.oid) from pg_catalog.pg_operator o
@@ -58,6 +59,8 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
       and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid)),
   (select pg_catalog.string_agg(a.attrelid || ':' || a.xmin, ',' order by a.attrelid, a.attnum) from pg_catalog.pg_attribute a
     join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' join schemas s on s.oid = c.relnamespace),
+  (select pg_catalog.string_agg(l.oid || ':' || l.xmin || ':' || s.xmin, ',' order by l.oid) from pg_catalog.pg_collation l
+    join schemas s on s.oid = l.collnamespace where l.oid >= 16384),
   (select pg_catalog.string_agg(d.oid || ':' || d.xmin, ',' order by d.oid) from pg_catalog.pg_ts_dict d),
   (select pg_catalog.string_agg(g.oid || ':' || g.xmin || ':' || s.xmin, ',' order by g.oid) from pg_catalog.pg_ts_config g
     join schemas s on s.oid = g.cfgnamespace),
