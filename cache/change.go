@@ -11,6 +11,9 @@ type Change struct {
 	// was asked for before the change was applied is outdated by it, and nothing that was asked for after. So
 	// it must be visible by then: of one that may still become visible the xid must be known.
 	Xid          uint64
+	// Epoch is that of the log before Xid was asked for; "" if Xid is known to be of the present one. In a later
+	// one Xid means nothing, and may be another transaction's.
+	Epoch        string
 	LSN          uint64 // the end of its commit record; 0: not known, and then no standby is known to have replayed it
 	Dependencies []Dependency
 

@@ -105,10 +105,22 @@ func (l *ChangeLog) NewEpoch(epoch string) {
 
 // Commit marks the change on what it touched. When it returns, every lookup judges by it. It costs the same
 // for each dependency of the change, however many responses hang on it.
+//
+// One that comes late may bring the id of a transaction of an ended epoch, which the server has given away again.
+// Marked by it, the other would be taken for marked already:
+//
+//	write:  commits xid 7, and waits for the stream; the server crashes, and 7 is lost
+//	stream: begins an epoch
+//	write:  marks 7, which all who ask from now on have seen
+//	fill:   asks, and reads in a snapshot that 7 is yet to come in
+//	stream: brings 7, another's
 func (l *ChangeLog) Commit(c Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, settled := l.next(), l.settled.Load()
+	if c.Epoch != "" && c.Epoch != *l.epoch.Load() {
+		c.Xid = 0
+	}
 	m := mark{at: at, xid: c.Xid, lsn: c.LSN, applied: c.Applied, touched: c.Touched}
 	if c.Xid == 0 {
 		m.xid = unknownXid

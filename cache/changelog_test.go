@@ -297,6 +297,21 @@ func TestANewEpochOutdatesEverythingAndForgetsItsTransactions(t *testing.T) {
 	check(t, again, cache.Outdated)
 }
 
+// Who learns late how a transaction of an ended epoch ended must not take its id from the one that has it now.
+func TestAnEndedEpochsTransactionIsNotAnotherOfItsNumber(t *testing.T) {
+	t.Parallel()
+	l := cache.NewChangeLog("first")
+	before := l.Epoch()
+	l.NewEpoch("second")
+	stored := stand(l, l.Position(), at(500))
+	l.Commit(cache.Change{Xid: 501, Epoch: before, Visible: true, Dependencies: []cache.Dependency{clients}})
+	check(t, stored, cache.Outdated) // it may have been visible
+	stored = stand(l, l.Position(), at(500))
+	check(t, stored, cache.Current)
+	l.Commit(cache.Change{Xid: 501, Epoch: l.Epoch(), Dependencies: []cache.Dependency{clients}})
+	check(t, stored, cache.Outdated)
+}
+
 func TestDependenciesBeyondTheBoundShareOneNode(t *testing.T) {
 	t.Parallel()
 	l := cache.NewChangeLog("e")

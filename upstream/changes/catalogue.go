@@ -31,7 +31,7 @@ type entry struct {
 	keys        []int16
 	children    []uint32 // directly below
 	ancestors   []uint32 // in any distance
-	triggers    bool     // those of mode notify are there, and always fire
+	triggers    string   // a print of those of mode notify; "": they are not there, or do not always fire
 	attributes  []attribute
 }
 
@@ -61,8 +61,9 @@ select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident
       select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
       union select i.inhparent from up join pg_catalog.pg_inherits i on i.inhrelid = up.oid)
     select up.oid from up order by 1),
-  (select pg_catalog.count(*) from pg_catalog.pg_trigger t where t.tgrelid = c.oid
-    and t.tgname in ('` + triggerRows + `', '` + triggerTruncate + `') and t.tgenabled = 'A') = 2
+  coalesce((select case when pg_catalog.count(*) = 2 then pg_catalog.string_agg(t.oid || ' ' || t.xmin::text, ',' order by t.oid) end
+    from pg_catalog.pg_trigger t where t.tgrelid = c.oid
+    and t.tgname in ('` + triggerRows + `', '` + triggerTruncate + `') and t.tgenabled = 'A'), '')
 from down join pg_catalog.pg_class c on c.oid = down.oid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join lateral (

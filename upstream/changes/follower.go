@@ -126,8 +126,8 @@ func (w *follower) read(ctx context.Context, c *catalogue) (published, error) {
 	}
 	now := published{whole: true, tables: make(map[uint32]publishedTable)}
 	for oid, e := range c.relations {
-		if e.triggers {
-			now.tables[oid] = publishedTable{name: e.quoted}
+		if e.triggers != "" {
+			now.tables[oid] = publishedTable{name: e.quoted, print: e.triggers}
 		}
 	}
 	return now, nil
@@ -141,7 +141,7 @@ func (w *follower) unfollowable(e *entry) *refusal {
 	if r := e.unheard(); r != nil && e.persistence != 'u' {
 		return r
 	}
-	if !e.triggers {
+	if e.triggers == "" {
 		return refuse("table "+e.quoted+" has no triggers that notify", "install them with `forebay changes install --notify`")
 	}
 	return nil

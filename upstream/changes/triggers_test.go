@@ -113,6 +113,11 @@ func TestNotifyTellsWhichTablesChanged(t *testing.T) {
 	w.exec(`truncate sessions`)
 	root.outdated("TRUNCATE")
 	table = p.store(w, cache.Relation(clients))
+	w.exec(`begin; alter table clients disable trigger ` + triggerRows + `; update clients set name = 'z';
+		alter table clients enable always trigger ` + triggerRows + `; commit`)
+	table.outdated("a change that its trigger was kept from telling")
+	p.covered(clients)
+	table = p.store(w, cache.Relation(clients))
 	w.exec(`alter table clients disable trigger ` + triggerRows)
 	table.outdated("the end of its coverage")
 	p.uncovered(clients)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"forebay/cache"
 	"forebay/upstream/postgres/wire"
 )
 
@@ -23,7 +24,7 @@ func (d *Database) WriteBatch(ctx context.Context, call Call) (Written, error) {
 	var b *batch
 	k := d.know(call.Rule)
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
-		b = &batch{writing: writing{d: d, s: s, k: k, call: call}, outcomes: make([]outcome, len(call.Input.Items))}
+		b = &batch{writing: writing{d: d, s: s, k: k, call: call, change: cache.Change{Epoch: d.log.Epoch()}}, outcomes: make([]outcome, len(call.Input.Items))}
 		return b.do(ctx)
 	})
 	if err != nil {

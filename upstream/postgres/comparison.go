@@ -13,16 +13,27 @@ import (
 
 // watchQuery makes a print of each relation in $1, and tells of each whether a column of it may have changed since
 // the snapshot that began with its id in $2; a print of all relations together, for those that are not
-// watched yet and for names that find another one; and of what may change what any statement means:
-// functions, operators, casts, types, the labels of enums. VACUUM and ANALYZE leave them as they are, and so do other sessions'
-// temporary tables. The array that Postgres makes beside each type, each table's row type too, says nothing
-// that its element does not.
-const watchQuery = `with passing as (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^pg_(toast_)?temp_')
+// watched yet; and of what may change what any statement means: functions, operators, casts, types, the labels of
+// enums, collations, text search, settings, and what the roles may see that statements run as, or views and functions in them. VACUUM and
+// ANALYZE leave them as they are, and so do other sessions' temporary tables. The array that Postgres makes beside
+// each type, each table's row type too, says nothing that its element does not.
+//
+// A name finds another relation when the schema of one is renamed, or when one comes to stand before it in the
+// search path: so the print of a relation has all those of its name, each with its schema. Another schema alone is
+// no news, nor another role: there may be one for each customer.
+const watchQuery = `with recursive schemas as (select n.oid, n.xmin from pg_catalog.pg_namespace n where n.nspname !~ '^pg_(toast_)?temp_'),
+acting (oid) as (
+  select r.oid from pg_catalog.pg_roles r where r.rolname = current_user
+  union select c.relowner from unnest($1::pg_catalog.oid[]) w (oid) join pg_catalog.pg_class c on c.oid = w.oid
+  union select p.proowner from pg_catalog.pg_proc p where p.oid >= 16384 and p.prosecdef
+  union select m.roleid from acting join pg_catalog.pg_auth_members m on m.member = acting.oid)
 select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfilenode,
   (select pg_catalog.string_agg(a.xmin::text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
   (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p where p.polrelid = c.oid),
-  (select pg_catalog.string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid))),
+  (select pg_catalog.string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid),
+  (select pg_catalog.string_agg(o.oid || ':' || s.oid || ':' || s.xmin, ',' order by o.oid) from pg_catalog.pg_class o
+    join schemas s on s.oid = o.relnamespace where o.relname = c.relname and o.relkind in ('r', 'p', 'v', 'm', 'f', 'S')))),
   coalesce((select pg_catalog.min(pg_catalog.age(a.xmin)) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
     <= pg_catalog.age(w.since::pg_catalog.xid), false)
 from unnest($1::pg_catalog.oid[], $2::pg_catalog.xid8[]) w (oid, since) join pg_catalog.pg_class c on c.oid = w.oid
@@ -30,22 +41,33 @@ union all select 'life', ` + lifeExpression + `, false
 union all select 'relations', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_class c
     where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'),
+  (select pg_catalog.string_agg(s.oid || ':' || s.xmin, ',' order by s.oid) from schemas s),
   (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r
     join pg_catalog.pg_class c on c.oid = r.ev_class where r.oid >= 16384 and c.relpersistence <> 't'),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p
     join pg_catalog.pg_class c on c.oid = p.polrelid where c.relpersistence <> 't'))), false
 union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
-  (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_proc p
-    where p.oid >= 16384 and p.pronamespace not in (select oid from passing)),
-  (select pg_catalog.string_agg(o.oid || ':' || o.xmin, ',' order by o.oid) from pg_catalog.pg_operator o
-    where o.oid >= 16384 and o.oprnamespace not in (select oid from passing)),
+  pg_catalog.current_setting('search_path'), pg_catalog.current_setting('default_text_search_config'),
+  (select pg_catalog.string_agg(p.oid || ':' || p.xmin || ':' || s.xmin, ',' order by p.oid) from pg_catalog.pg_proc p
+    join schemas s on s.oid = p.pronamespace where p.oid >= 16384),
+  (select pg_catalog.string_agg(o.oid || ':' || o.xmin || ':' || s.xmin, ',' order by o.oid) from pg_catalog.pg_operator o
+    join schemas s on s.oid = o.oprnamespace where o.oid >= 16384),
   (select pg_catalog.string_agg(c.oid || ':' || c.xmin, ',' order by c.oid) from pg_catalog.pg_cast c where c.oid >= 16384),
   (select pg_catalog.string_agg(e.oid || ':' || e.xmin, ',' order by e.oid) from pg_catalog.pg_enum e),
-  (select pg_catalog.string_agg(t.oid || ':' || t.xmin, ',' order by t.oid) from pg_catalog.pg_type t
-    where t.oid >= 16384 and t.typtype in ('d', 'b', 'r') and t.typnamespace not in (select oid from passing)
+  (select pg_catalog.string_agg(t.oid || ':' || t.xmin || ':' || s.xmin, ',' order by t.oid) from pg_catalog.pg_type t
+    join schemas s on s.oid = t.typnamespace where t.oid >= 16384 and t.typtype in ('d', 'b', 'r')
       and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid)),
   (select pg_catalog.string_agg(a.attrelid || ':' || a.xmin, ',' order by a.attrelid, a.attnum) from pg_catalog.pg_attribute a
-    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' and c.relnamespace not in (select oid from passing)))), false`
+    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' join schemas s on s.oid = c.relnamespace),
+  (select pg_catalog.string_agg(l.oid || ':' || l.xmin || ':' || s.xmin, ',' order by l.oid) from pg_catalog.pg_collation l
+    join schemas s on s.oid = l.collnamespace where l.oid >= 16384),
+  (select pg_catalog.string_agg(d.oid || ':' || d.xmin, ',' order by d.oid) from pg_catalog.pg_ts_dict d),
+  (select pg_catalog.string_agg(g.oid || ':' || g.xmin || ':' || s.xmin, ',' order by g.oid) from pg_catalog.pg_ts_config g
+    join schemas s on s.oid = g.cfgnamespace),
+  (select pg_catalog.string_agg(m.mapcfg || ':' || m.xmin, ',' order by m.mapcfg, m.maptokentype, m.mapseqno) from pg_catalog.pg_ts_config_map m),
+  (select pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls,
+    (select pg_catalog.string_agg(m.roleid || ':' || m.xmin, ',' order by m.roleid, m.xmin::text) from pg_catalog.pg_auth_members m where m.member = r.oid)), ',' order by r.oid)
+    from acting join pg_catalog.pg_roles r on r.oid = acting.oid))), false`
 
 // horizonQuery asks for the next transaction id, and then for those that are at work in this database; a standby
 // knows no database of those. In this order, and before the prints are taken: what is missing has ended by then.

@@ -93,6 +93,7 @@ func newDatabase(cfg Config, deps Deps, primary *Database) (*Database, error) {
 		own:       newOwnStatements(cfg),
 		following: following{feed: deps.Feed, uncovered: deps.Uncovered, server: deps.FeedServer},
 	}
+	d.server.other = d.catalogue.advance
 	if d.observe == nil {
 		d.observe = func(Observation) {}
 	}

@@ -21,17 +21,21 @@ const (
 )
 
 // locksQuery lists what the transaction has locked. It names no relation itself, so that what it finds
-// is the rule's alone. $1 is the database's oid: shared catalogues are locked in database 0.
+// is the rule's alone. $1 is the database's oid. Catalogues that databases share are locked in database 0.
 const locksQuery = `select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '')
 from pg_catalog.pg_lock_status() l
-where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.database = $1::pg_catalog.oid`
+where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.database in ($1::pg_catalog.oid, 0)`
 
 // scansQuery lists how often the session has scanned each table since it last sent its statistics off,
-// which happens between transactions only, and not after each: so it is asked before and after.
-const scansQuery = `select coalesce(pg_catalog.string_agg(coalesce(i.indrelid, c.oid)::text || ':' || c.oid || ':' || c.scans, ','), '')
+// which happens between transactions only, and not after each: so it is asked before and after. It says so where
+// nothing is counted: whoever may can switch track_counts off under a session.
+const scansQuery = `select case when not pg_catalog.current_setting('track_counts')::pg_catalog.bool then '` + uncounted + `' else coalesce(pg_catalog.string_agg(coalesce(i.indrelid, c.oid)::text || ':' || c.oid || ':' || c.scans, ','), '') end
 from (select c.oid, pg_catalog.pg_stat_get_xact_numscans(c.oid) as scans from pg_catalog.pg_class c where c.oid >= 16384) c
 left join pg_catalog.pg_index i on i.indexrelid = c.oid
 where c.scans > 0`
+
+// uncounted is scansQuery's answer where scans are not counted.
+const uncounted = "off"
 
 // scansCatalogues are what scansQuery itself locks: pg_class and pg_index.
 var scansCatalogues = []uint32{1259, 2610}
@@ -40,6 +44,7 @@ var scansCatalogues = []uint32{1259, 2610}
 type sight struct {
 	relations []relation // that a response can depend on
 	catalogue bool       // the server's own catalogue was read, whose changes nobody hears of
+	uncounted bool       // what functions have let go of is not known
 }
 
 // touched returns the oids of what was locked, or scanned between the two counts.
@@ -55,7 +60,7 @@ func touched(locks, before, after string) ([]uint32, error) {
 	}
 	for scan := range strings.SplitSeq(after, ",") {
 		table, count := cutLast(scan)
-		if table == "" || counted[table] == count {
+		if table == "" || counted[table] == count { // uncounted, too, has no table
 			continue
 		}
 		oid, err := strconv.ParseUint(table[:strings.IndexByte(table+":", ':')], 10, 32)

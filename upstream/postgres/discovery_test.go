@@ -99,6 +99,10 @@ var discoveries = map[string]struct {
 	"folded":       {query: "select folded() as v", tables: "other", reason: "folded() is IMMUTABLE and may read tables"},
 	"random":       {query: "select random() as r from plain", tables: "plain", reason: "random() gives another result"},
 	"sequence":     {query: "select last_value from numbers", tables: "numbers", reason: "sequence numbers changes outside of transactions"},
+	"shared":       {query: "select count(*) as n from pg_database", reason: "the server's own catalogue"},
+	"size":         {query: "select pg_total_relation_size('plain') as n from plain limit 1", tables: "plain", reason: "pg_total_relation_size() reads the state of the server"},
+	"type":         {query: "select pg_typeof(v)::text as t from plain", tables: "plain"},
+	"uncounted":    {query: "select set_config('track_counts', 'off', true) as o, caught(99) as v", tables: "", reason: "track_counts off"},
 	"catalogue":    {query: "select count(*) as n from pg_class", reason: "the server's own catalogue"},
 	"materialized": {query: "select * from kept", tables: "kept", reason: "materialized view kept changes with its REFRESH only"},
 	"unlogged":     {query: "select * from scratch", tables: "scratch", reason: "unlogged table scratch leaves no trace"},
@@ -251,6 +255,6 @@ func (s *site) watch(t testing.TB) {
 		}
 	})
 	eventually(t, "the first look is taken", func() bool {
-		return s.one(t, "select count(*) from pg_stat_activity where query like 'with passing%' and state = 'idle' and datname = current_database()") != "0"
+		return s.one(t, "select count(*) from pg_stat_activity where query like 'with recursive schemas%' and state = 'idle' and datname = current_database()") != "0"
 	})
 }

@@ -374,6 +374,7 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 		return nil, nil, err
 	}
 	seen := see(relations, f.look)
+	seen.uncounted = f.before == uncounted || f.after == uncounted
 	known := f.k.found.Load()
 	now := f.d.clock.Now()
 	switch {
@@ -385,6 +386,8 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 		now -= cache.Instant(lookAgain) // the next fill looks at the locks alone
 	case f.look == atLocks:
 		known = known.again(seen)
+	case seen.uncounted && known.every && !known.ttl:
+		return nil, nil, errUncounted
 	default:
 		next := *known
 		next.relations = seen.relations

@@ -208,8 +208,9 @@ func TestRowsTheStreamCannotTellApart(t *testing.T) {
 
 // fakeFeed follows nothing by itself.
 type fakeFeed struct {
-	brings atomic.Bool
-	asked  atomic.Uint64
+	brings    atomic.Bool
+	asked     atomic.Uint64
+	meanwhile func() // happens while a write waits; nil: nothing
 
 	mu     sync.Mutex // guards wanted
 	wanted map[uint32][]int16
@@ -223,6 +224,9 @@ func (f *fakeFeed) Watch(wanted map[uint32][]int16) {
 
 func (f *fakeFeed) Wait(ctx context.Context, xid uint64) bool {
 	f.asked.Store(xid)
+	if f.meanwhile != nil {
+		f.meanwhile()
+	}
 	if f.brings.Load() {
 		return true
 	}
@@ -321,6 +325,27 @@ func TestLostCommitIsMarkedBesideAFeed(t *testing.T) {
 	}
 	if a, b := ann.Check(), bob.Check(); a != cache.Outdated || b != cache.Outdated {
 		t.Errorf("the responses are %s and %s", a, b)
+	}
+}
+
+// The server crashes while a write waits for its change to come in, and loses it. What the write marks then is of
+// an ended epoch: another transaction that is given its id is a change all the same.
+func TestALostWritesIdMayBeGivenToAnother(t *testing.T) {
+	t.Parallel()
+	s, feed := newFaked(t, followedSchema, followedRoutes)
+	s.hear(feed.covered())
+	feed.meanwhile = func() { s.log.NewEpoch("after a crash") } // as the feed does
+	lost := s.write(t, "PUT /clients/1", `{"name": "Anna"}`).Change
+	xid := lost.Xid
+	f := s.fill(t, "GET /clients/1")
+	f.Snapshot = cache.Snapshot{Xmin: xid, Xmax: xid} // as in the server's new life
+	standing := s.stand(f)
+	if got := standing.Check(); got != cache.Current {
+		t.Fatalf("what was read after it is %s, because of %+v", got, standing.Cause())
+	}
+	s.log.Commit(cache.Change{Xid: xid, LSN: 1, Dependencies: lost.Dependencies})
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("after a change by another of that id it is %s", got)
 	}
 }
 

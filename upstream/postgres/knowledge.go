@@ -58,6 +58,9 @@ type finding struct {
 	heard      []uint32                  // of relations and declared: those whose changes have to be heard of
 }
 
+// errUncounted : scans were counted when the rule was looked at first, and are not now.
+var errUncounted = errors.New("track_counts was switched off, and what functions read cannot be known without")
+
 // know returns what is known of the rule.
 func (d *Database) know(r *rules.Rule) *knowledge {
 	now := int64(d.clock.Now())
@@ -118,7 +121,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	case f.ttl:
 	case seen.catalogue:
 		f.ttl, f.reason = true, ownCatalogue
-	case f.every && !s.db.server.facts().counting:
+	case f.every && (seen.uncounted || !s.db.server.facts().counting):
 		f.ttl, f.reason = true, "it reaches a function, and what functions read cannot be known with track_counts off"
 	default:
 		f.reason = unheard(seen.relations)

@@ -94,7 +94,7 @@ prepare %[1]s as %[2]s
 explain (verbose, format json) execute %[1]s%[3]s;
 select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
 where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
-  and l.database = %[4]d;
+  and l.database in (%[4]d, 0);
 select coalesce(pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[], ','), '') from pg_catalog.pg_prepared_statement() p where p.name = '%[1]s';
 rollback; deallocate %[1]s`
 

@@ -25,12 +25,13 @@ type facts struct {
 	database uint32
 	recovery bool
 	counting bool // track_counts is on
+	settings string // what the database and the role set for their new sessions that answers may depend on
 }
 
-// same reports whether xids of both may be compared, as far as the server tells.
+// same reports whether xids of both may be compared, as far as the server tells, and statements mean the same.
 func (f facts) same(other facts) bool {
 	return f.system == other.system && f.timeline == other.timeline && f.started == other.started &&
-		f.database == other.database && f.recovery == other.recovery
+		f.database == other.database && f.recovery == other.recovery && f.settings == other.settings
 }
 
 // backend is one process of the server, for as long as the server has not started again.
@@ -50,6 +51,7 @@ type server struct {
 	log   *cache.ChangeLog
 	blur  bool // behind a pooler nobody knows which backends are ours, nor when they change
 	clock cache.Clock
+	other func()       // is called when an epoch begins: what is known of the catalogue was read in another one
 	began atomic.Int64  // cache.Instant at which the epoch's first connection was there
 	epoch atomic.Uint64 // how many there were; a session that was met in an earlier one may lead elsewhere
 
@@ -81,7 +83,12 @@ const identityQuery = `select coalesce((select %s), ''),
   coalesce((select pg_catalog.date_part('epoch', backend_start)::text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()), ''),
   (select pg_catalog.count(*) from pg_catalog.pg_stat_activity
    where pid::text || '@' || pg_catalog.date_part('epoch', backend_start)::text = any ($1::text[])),
-  ` + lifeExpression
+  ` + lifeExpression + `,
+  coalesce((select pg_catalog.string_agg(c.setting, ';' order by s.setrole = 0, s.setdatabase = 0, c.setting)
+    from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) c (setting)
+    where s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()))
+      and s.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = session_user))
+      and c.setting ~ '^([^=]*[.][^=]*|search_path|role|row_security|default_text_search_config|transform_null_equals|array_nulls|xml[a-z]+|lc_[a-z]+|standard_conforming_strings|track_counts)='), '')`
 
 const systemIdentifier = "system_identifier::text from pg_catalog.pg_control_system()"
 
@@ -169,6 +176,7 @@ func (s *server) heard() bool {
 func (s *server) begin(since string) {
 	s.began.Store(int64(s.clock.Now()))
 	s.epoch.Add(1)
+	s.other()
 	if s.log.Feed().Mode != cache.FeedOff {
 		s.log.Purge(cache.Purge{Dependencies: []cache.Dependency{cache.Everything}})
 		return
@@ -231,7 +239,7 @@ func identify(ctx context.Context, conn *pgconn.PgConn, ours []backend) (facts, 
 	}
 	found := facts{
 		system: row[0], timeline: row[1], started: row[2], database: uint32(database),
-		recovery: row[4] == "t", counting: row[5] == "t", life: row[9],
+		recovery: row[4] == "t", counting: row[5] == "t", life: row[9], settings: row[10],
 	}
 	return found, backend{pid: row[6], started: row[7]}, row[8] != "0", nil
 }

@@ -89,6 +89,51 @@ func TestReconnectingKeepsTheEpoch(t *testing.T) {
 	}
 }
 
+// By the same words a session means other tables when it is made after its role's settings were changed: what was
+// read in those of before is outdated, and no fill takes what these found for its own.
+func TestSettingsOfARoleEndTheEpoch(t *testing.T) {
+	t.Parallel()
+	const waiting = 3 // more than the pool may have opened before
+	s := newSite(t, `create schema nearer; create table items (n int); insert into items values (1);
+		create table nearer.items (n int); insert into nearer.items values (2)`, `
+- route: GET /items
+  ttl: 60s
+  query: select n from items
+- route: GET /waits
+  ttl: 60s
+  query: select pg_advisory_xact_lock_shared(4711)::text as w
+`, func(c *postgres.Config) { c.MaxConnections = waiting + 1 })
+	stored := s.stand(s.fill(t, "GET /items"))
+	s.exec(t, "do $$ begin execute format('alter database %I set search_path = nearer, public', current_database()); end $$")
+	holder := connect(t, s.url)
+	script(t, holder, "select pg_advisory_lock(4711)")
+	done := make(chan error, waiting)
+	for range waiting {
+		go func() { _, err := s.Fill(t.Context(), s.call(t, "GET /waits", "")); done <- err }()
+	}
+	eventually(t, "connections from before are in use", func() bool {
+		return one(t, holder, "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = 4711") == strconv.Itoa(waiting)
+	})
+	f := s.fill(t, "GET /items")
+	if body, tables := string(f.Response.Body), s.tables(f); !strings.Contains(body, "2") || tables != "nearer.items" {
+		t.Errorf("%s depends on %q", body, tables)
+	}
+	if got := stored.Check(); got != cache.Outdated {
+		t.Errorf("what was stored is %s", got)
+	}
+	script(t, holder, "select pg_advisory_unlock(4711)")
+	for range waiting {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	for range 5 {
+		if f := s.fill(t, "GET /items"); !strings.Contains(string(f.Response.Body), "2") {
+			t.Errorf("%s is of a session with the old settings", f.Response.Body)
+		}
+	}
+}
+
 // A procedure that commits and whose connection breaks may go on: until it has ended nothing is stored.
 func TestNothingIsStoredWhileAStrayRuns(t *testing.T) {
 	t.Parallel()

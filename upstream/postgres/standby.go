@@ -48,6 +48,9 @@ const (
 // errOtherServer : the standby follows another server, or nobody can tell.
 var errOtherServer = errors.New("the standby is not known to follow the primary")
 
+// errOtherSettings : by the same words the session means something else than those of the primary.
+var errOtherSettings = errors.New("the session has other settings than the primary's")
+
 // newStandby makes the Database of the standbys of another one.
 func newStandby(cfg Config, deps Deps, primary *Database) (*Database, error) {
 	cfg.URL, cfg.Standby = cfg.Standby, ""
@@ -287,6 +290,10 @@ func (s *session) kin() error {
 	}
 	if s.facts.system == "" || s.facts.system != theirs.System || s.facts.database != theirs.Database {
 		return unavailable(errOtherServer)
+	}
+	if s.facts.settings != s.db.primary.server.facts().settings {
+		s.outworn = true // it was made before these were changed, or was replicated to
+		return unavailable(errOtherSettings)
 	}
 	return nil
 }

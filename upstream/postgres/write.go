@@ -39,7 +39,7 @@ func (d *Database) Write(ctx context.Context, call Call) (Written, error) {
 	var w *writing
 	k := d.know(call.Rule)
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
-		w = &writing{d: d, s: s, k: k, call: call}
+		w = &writing{d: d, s: s, k: k, call: call, change: cache.Change{Epoch: d.log.Epoch()}}
 		if k.alone.Load() {
 			return w.doAlone(ctx)
 		}
