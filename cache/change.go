@@ -10,7 +10,7 @@ type Change struct {
 	// Xid is top-level and 64-bit. 0 is one that is not known, or not comparable with this log's: all that
 	// was asked for before the change was applied is outdated by it, and nothing that was asked for after. So
 	// it must be visible by then: of one that may still become visible the xid must be known.
-	Xid          uint64
+	Xid uint64
 	// Epoch is that of the log before Xid was asked for; "" if Xid is known to be of the present one. In a later
 	// one Xid means nothing, and may be another transaction's.
 	Epoch        string

@@ -118,7 +118,7 @@ func (l *ChangeLog) Commit(c Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, settled := l.next(), l.settled.Load()
-	if c.Epoch != "" && c.Epoch != *l.epoch.Load() {
+	if c.Epoch != "" && c.Epoch != l.Epoch() {
 		c.Xid = 0
 	}
 	m := mark{at: at, xid: c.Xid, lsn: c.LSN, applied: c.Applied, touched: c.Touched}

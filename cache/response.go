@@ -16,7 +16,7 @@ type Field struct{ Name, Value []byte }
 type StoredResponse struct {
 	*Traits
 	Body      []byte
-	ETag      []byte     // strong, of the identity encoding; empty when the response has none
+	ETag      string     // strong, of the identity encoding; empty when the response has none
 	Encodings *Encodings // the same body compressed; nil: nobody asked for that
 
 	// Times (RFC 9111 s.4.2). Wall-clock times are for people and for other processes only.
@@ -56,7 +56,7 @@ func (e *Encodings) All() []Encoding {
 // Encoding is a stored response's body under a content coding.
 type Encoding struct {
 	Coding string // gzip, br or zstd
-	ETag   []byte // strong, of this encoding
+	ETag   string // strong, of this encoding
 	Body   []byte
 }
 
@@ -160,10 +160,10 @@ func (r *StoredResponse) Encoding(coding string) *Encoding {
 // Size returns the bytes that the response occupies in memory, near enough to bound a store by them:
 // bodies, fields and the structures that hold them, without the key, and without what it shares with others.
 func (r *StoredResponse) Size() int {
-	const structs = 128 + 64 // StoredResponse and Standing as the allocator rounds them up
+	const structs = 112 + 64 // StoredResponse and Standing as the allocator rounds them up
 	n := structs + len(r.Body) + len(r.ETag) + r.Traits.size()
 	for _, e := range r.Encodings.All() {
-		n += 88 + len(e.Body) + len(e.ETag)
+		n += 80 + len(e.Body) + len(e.ETag)
 	}
 	if s := r.Standing; s != nil {
 		n += s.size()

@@ -11,7 +11,7 @@ func TestWhatEachStoredResponseTakes(t *testing.T) {
 	if size := unsafe.Sizeof(Standing{}); size > 64 {
 		t.Errorf("a Standing has %d bytes", size)
 	}
-	if size := unsafe.Sizeof(StoredResponse{}); size > 120 {
+	if size := unsafe.Sizeof(StoredResponse{}); size > 112 {
 		t.Errorf("a StoredResponse has %d bytes", size)
 	}
 }

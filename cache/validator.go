@@ -1,22 +1,25 @@
 package cache
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // MatchesETag reports whether an If-None-Match value names the entity tag, by the weak comparison that
 // RFC 9110 s.13.1.2 asks for: * does, and W/"x" is "x". A malformed value matches nothing from where it is
 // malformed on, which costs a full response and is never wrong. It allocates nothing.
-func MatchesETag(tags, etag []byte) bool {
-	if len(etag) == 0 {
+func MatchesETag(tags []byte, etag string) bool {
+	if etag == "" {
 		return false
 	}
 	tags = bytes.Trim(tags, " \t")
 	if len(tags) == 1 && tags[0] == '*' {
 		return true
 	}
-	opaque := withoutWeakness(etag)
+	opaque := strings.TrimPrefix(etag, "W/")
 	for {
 		tags = bytes.TrimLeft(tags, " \t,")
-		tag := withoutWeakness(tags)
+		tag := bytes.TrimPrefix(tags, weakness)
 		if len(tag) == 0 || tag[0] != '"' {
 			return false
 		}
@@ -28,31 +31,24 @@ func MatchesETag(tags, etag []byte) bool {
 		if len(rest) > 0 && rest[0] != ',' {
 			return false
 		}
-		if bytes.Equal(tag[:end+2], opaque) {
+		if string(tag[:end+2]) == opaque {
 			return true
 		}
 		tags = rest
 	}
 }
 
-func withoutWeakness(tag []byte) []byte {
-	if len(tag) >= 2 && tag[0] == 'W' && tag[1] == '/' {
-		return tag[2:]
-	}
-	return tag
-}
+// weakness is what a weak entity tag begins with.
+var weakness = []byte("W/")
 
 // EncodedTag returns the entity tag of a body under a coding: strong ones differ where bytes do (RFC 9110
-// s.8.8.1). It is nil for what is no entity tag.
-func EncodedTag(tag []byte, coding string) []byte {
-	if len(tag) < 2 || tag[len(tag)-1] != '"' {
-		return nil
+// s.8.8.1). It is empty for what is no entity tag.
+func EncodedTag(tag, coding string) string {
+	opaque, ended := strings.CutSuffix(tag, `"`)
+	if !ended || opaque == "" {
+		return ""
 	}
-	out := make([]byte, 0, len(tag)+1+len(coding))
-	out = append(out, tag[:len(tag)-1]...)
-	out = append(out, '-')
-	out = append(out, coding...)
-	return append(out, '"')
+	return opaque + "-" + coding + `"`
 }
 
 // AppendPlainTags appends an If-Match or If-None-Match value, and behind it the tags that its own are EncodedTags
@@ -72,8 +68,8 @@ func AppendPlainTags(dst, tags []byte) []byte {
 		end += start + 1
 		if plain := withoutCoding(rest[start:end]); plain != nil {
 			dst = append(dst, ", "...)
-			if bytes.HasSuffix(rest[:start], []byte("W/")) {
-				dst = append(dst, "W/"...)
+			if bytes.HasSuffix(rest[:start], weakness) {
+				dst = append(dst, weakness...)
 			}
 			dst = append(append(dst, plain...), '"')
 		}

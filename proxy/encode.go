@@ -70,7 +70,7 @@ func (e *encoder) ask(key []byte, r *cache.StoredResponse, coding string) {
 // encode adds the encoding to what is stored, if that is still the response it was made of.
 func (e *encoder) encode(job encodeJob) {
 	stored := e.memory.Lookup([]byte(job.key))
-	if stored == nil || stored.Encoding(job.coding) != nil || !bytes.Equal(stored.ETag, job.response.ETag) {
+	if stored == nil || stored.Encoding(job.coding) != nil || stored.ETag != job.response.ETag {
 		return
 	}
 	body := compress(job.coding, stored.Body)
@@ -95,12 +95,12 @@ func compress(coding string, body []byte) []byte {
 
 // entityTag returns a strong validator of the body. A body is often made of what clients wrote, so only a
 // cryptographic hash keeps two bodies from sharing a tag on purpose.
-func entityTag(body []byte) []byte {
+func entityTag(body []byte) string {
 	sum := sha256.Sum256(body)
-	tag := make([]byte, 2+2*16)
+	var tag [2 + 2*16]byte
 	tag[0], tag[len(tag)-1] = '"', '"'
 	hex.Encode(tag[1:], sum[:16])
-	return tag
+	return string(tag[:])
 }
 
 // compressible reports whether the response is text of some kind, which whoever made it lets be sent in another

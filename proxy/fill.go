@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -141,7 +140,7 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 	}
 	landed = landing{response: r, refusal: fill.Refused, private: private(fill.Refused)}
 	p.stand(c, fill)
-	if c.tag != nil && bytes.Equal(c.tag, r.ETag) {
+	if c.tag != "" && c.tag == r.ETag {
 		p.metrics.needless.Inc()
 	}
 	if landed.refusal == cache.Storable {

@@ -82,7 +82,7 @@ func newHitProxy(tb testing.TB, body []byte) *proxy.Proxy {
 			Status: 200, ContentType: []byte("application/json"), Rule: match.Rule.Name,
 			Header: []cache.Field{{Name: []byte("Cache-Control"), Value: []byte("no-cache")}},
 		},
-		ETag: []byte(`"0123456789abcdef0123456789abcdef"`), Body: body, Stored: clock.Now(), Lifetime: time.Hour,
+		ETag: `"0123456789abcdef0123456789abcdef"`, Body: body, Stored: clock.Now(), Lifetime: time.Hour,
 	}
 	r.Standing = log.Stand(key, log.Position(), cache.Snapshot{Xmin: 10, Xmax: 10}, []cache.Dependency{cache.Relation(1), cache.Rule(match.Rule.Name)})
 	if err := store.Set(context.Background(), key, r); err != nil {

@@ -29,7 +29,7 @@ type call struct {
 	store   bool   // false: the response is for its request alone
 	token   uint64 // a standby must have replayed that far
 	primary bool   // no standby is asked
-	tag     []byte // the validator of what a change outdated under the key; nil: nothing
+	tag     string // the validator of what a change outdated under the key; "": nothing
 	timeout time.Duration
 }
 

@@ -61,7 +61,7 @@ func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) 
 		h.SetCanonical(fieldAge, x.scratch)
 	}
 	p.writeOutcome(x)
-	if r.Status == fasthttp.StatusOK && len(etag) > 0 && p.unchanged(x, etag) {
+	if r.Status == fasthttp.StatusOK && etag != "" && p.unchanged(x, etag) {
 		x.ctx.SetStatusCode(fasthttp.StatusNotModified)
 		return
 	}
@@ -88,16 +88,17 @@ func mayHaveBody(status int) bool {
 }
 
 // writeFields writes what the response came with, its entity tag and what it differs by.
-func (x *exchange) writeFields(r *cache.StoredResponse, etag []byte, offered bool) {
+func (x *exchange) writeFields(r *cache.StoredResponse, etag string, offered bool) {
 	h := &x.ctx.Response.Header
-	if head := r.Head; head != nil && len(etag) > 0 {
+	x.scratch = append(x.scratch[:0], etag...)
+	if head := r.Head; head != nil && etag != "" {
 		if head.Server != nil {
 			h.SetServerBytes(head.Server)
 		}
 		if offered {
-			h.SetCanonical(head.Offered, etag)
+			h.SetCanonical(head.Offered, x.scratch)
 		} else {
-			h.SetCanonical(head.Name, etag)
+			h.SetCanonical(head.Name, x.scratch)
 		}
 		x.headed = true
 		return
@@ -105,8 +106,8 @@ func (x *exchange) writeFields(r *cache.StoredResponse, etag []byte, offered boo
 	for _, f := range r.Header {
 		h.AddBytesKV(f.Name, f.Value)
 	}
-	if len(etag) > 0 {
-		h.SetCanonical(fieldETag, etag)
+	if etag != "" {
+		h.SetCanonical(fieldETag, x.scratch)
 	}
 	if vary := x.route.vary; len(vary) > 0 {
 		h.AddBytesKV(fieldVary, vary)
@@ -180,7 +181,7 @@ func (p *Proxy) negotiate(x *exchange, r *cache.StoredResponse) *cache.Encoding 
 }
 
 // unchanged reports whether the client's If-None-Match names the validator.
-func (p *Proxy) unchanged(x *exchange, etag []byte) bool {
+func (p *Proxy) unchanged(x *exchange, etag string) bool {
 	if m := x.request.Method; m != "GET" && m != "HEAD" || !x.judge.May(origin.IfNoneMatch) {
 		return false
 	}

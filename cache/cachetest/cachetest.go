@@ -84,8 +84,8 @@ func (s *suite) response(key, body string) *cache.StoredResponse {
 			Rule: "GET /api/things/{id}", Vary: []string{"accept", "accept-language"}, Kind: cache.Ordinary, Compressible: true,
 			Directives: cache.Directives{Present: true, Public: true, MustUnderstand: true, MaxAge: time.Minute, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1},
 		},
-		Body: []byte(body), ETag: []byte(`"abc"`),
-		Encodings: &cache.Encodings{{Coding: "gzip", ETag: []byte(`"abc-gzip"`), Body: []byte("\x1f\x8b" + body)}, {Coding: "br", ETag: []byte(`"abc-br"`)}},
+		Body: []byte(body), ETag: `"abc"`,
+		Encodings: &cache.Encodings{{Coding: "gzip", ETag: `"abc-gzip"`, Body: []byte("\x1f\x8b" + body)}, {Coding: "br", ETag: `"abc-br"`}},
 
 		RequestTime: cache.MomentOf(wall.Add(-3 * time.Second)), ResponseTime: cache.MomentOf(wall.Add(-2 * time.Second)), Date: cache.MomentOf(wall.Add(-2 * time.Second)),
 		Stored: now, InitialAge: 5 * time.Second, Lifetime: time.Minute,

@@ -160,7 +160,7 @@ func tierServer(url string) (func(net.Listener) error, error) {
 			Traits: &cache.Traits{
 				Status: 200, ContentType: []byte("application/json"), Header: []cache.Field{{Name: []byte("Cache-Control"), Value: []byte("no-cache")}}, Rule: rule,
 			},
-			ETag: []byte(`"0123456789abcdef0123456789abcdef"`), Body: benchBody, Stored: env.Clock.Now(), Lifetime: time.Hour,
+			ETag: `"0123456789abcdef0123456789abcdef"`, Body: benchBody, Stored: env.Clock.Now(), Lifetime: time.Hour,
 		}
 		r.Standing = env.Log.Stand(key, env.Log.Position(), cache.Snapshot{Xmin: 10, Xmax: 10}, []cache.Dependency{cache.Relation(1), cache.Rule(rule)})
 		if err := tier.Set(context.Background(), key, r); err != nil {

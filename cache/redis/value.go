@@ -172,7 +172,7 @@ func (v *value) parse(b []byte) error {
 	}
 	rest := cursor{rest: b[fixedSize:]}
 	v.key, v.epoch, r.Rule = rest.text(), rest.text(), rest.text()
-	r.ContentType, r.ETag, r.Body = rest.bytes(), rest.bytes(), rest.bytes()
+	r.ContentType, r.ETag, r.Body = rest.bytes(), rest.text(), rest.bytes()
 	rest.lists(v)
 	if flags&flagChained != 0 {
 		v.chain, v.position = rest.uint64(), rest.uint64()
@@ -221,7 +221,7 @@ func (c *cursor) lists(v *value) {
 		encodings := make(cache.Encodings, n)
 		r.Encodings = &encodings
 		for i := range encodings {
-			encodings[i] = cache.Encoding{Coding: c.text(), ETag: c.bytes(), Body: c.bytes()}
+			encodings[i] = cache.Encoding{Coding: c.text(), ETag: c.text(), Body: c.bytes()}
 		}
 	}
 	if n := c.count(4); n > 0 {

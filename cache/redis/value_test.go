@@ -33,8 +33,8 @@ func example() *cache.StoredResponse {
 			StaleWhileRevalidate: time.Second, StaleIfError: time.Hour, Rule: "GET /a", Vary: []string{"accept"}, TTLOnly: true, Compressible: true,
 			Directives: cache.Directives{Present: true, Immutable: true, MaxAge: time.Minute, SMaxAge: -1, StaleWhileRevalidate: -1, StaleIfError: -1},
 		},
-		ETag: []byte(`"e"`), Body: []byte("{}"),
-		Encodings:   &cache.Encodings{{Coding: "gzip", ETag: []byte(`"g"`), Body: []byte{0x1f, 0x8b}}},
+		ETag: `"e"`, Body: []byte("{}"),
+		Encodings:   &cache.Encodings{{Coding: "gzip", ETag: `"g"`, Body: []byte{0x1f, 0x8b}}},
 		RequestTime: cache.MomentOf(wall), ResponseTime: cache.MomentOf(wall.Add(time.Second)), InitialAge: 5 * time.Second, Lifetime: time.Minute,
 		Standing: log.Stand([]byte("key"), 3, cache.Snapshot{Xmin: 90, Xmax: 100, Xip: []uint64{90, 95}, Replayed: 0x16b3748}, []cache.Dependency{"relation:1", "tag:t"}),
 	}

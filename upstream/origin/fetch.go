@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -117,7 +116,7 @@ func describe(r *cache.StoredResponse, fields []cache.Field, connection []byte) 
 		case is(f.Name, fasthttp.HeaderContentType):
 			r.ContentType = f.Value
 		case is(f.Name, fasthttp.HeaderETag):
-			r.ETag = bytes.Clone(f.Value) // of all fields the only one that is kept for each response
+			r.ETag = string(f.Value) // of all fields the only one that is kept for each response
 		case is(f.Name, fasthttp.HeaderVia):
 			vias = append(append(vias, f.Value...), ", "...)
 		case is(f.Name, fasthttp.HeaderDate), is(f.Name, fasthttp.HeaderAge), isHopByHop(f.Name, connection):

@@ -213,7 +213,7 @@ func TestAStoredResponseHasItsTimesAndNoFieldOfAConnection(t *testing.T) {
 	if diff := cmp.Diff([]string{"Cache-Control: max-age=30", "X-Twice: 1", "X-Twice: 2", "Via: 1.0 edge, 1.1 forebay"}, got); diff != "" {
 		t.Errorf("other fields are kept (-want +got):\n%s", diff)
 	}
-	if string(r.ETag) != `"x"` || string(r.ContentType) != "application/json" || !r.Date.Time().Equal(date) {
+	if r.ETag != `"x"` || string(r.ContentType) != "application/json" || !r.Date.Time().Equal(date) {
 		t.Errorf("ETag %s, Content-Type %s, Date %s", r.ETag, r.ContentType, r.Date.Time())
 	}
 	if r.InitialAge < 7*time.Second || r.Lifetime != 30*time.Second || r.RequestTime.Time().Before(before) || r.ResponseTime < r.RequestTime {

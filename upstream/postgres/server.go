@@ -24,7 +24,7 @@ type facts struct {
 	life     string // of the server, see lifeExpression
 	database uint32
 	recovery bool
-	counting bool // track_counts is on
+	counting bool   // track_counts is on
 	settings string // what the database and the role set for their new sessions that answers may depend on
 }
 
@@ -51,7 +51,7 @@ type server struct {
 	log   *cache.ChangeLog
 	blur  bool // behind a pooler nobody knows which backends are ours, nor when they change
 	clock cache.Clock
-	other func()       // is called when an epoch begins: what is known of the catalogue was read in another one
+	other func()        // is called when an epoch begins: what is known of the catalogue was read in another one
 	began atomic.Int64  // cache.Instant at which the epoch's first connection was there
 	epoch atomic.Uint64 // how many there were; a session that was met in an earlier one may lead elsewhere
 
