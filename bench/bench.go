@@ -41,7 +41,7 @@ type Config struct {
 	Limit   time.Duration // of the whole run; what is not done by then is missing from the report
 	Parts   []Part
 	Matrix  bool // compare with peers on every workload, not only on the telling ones
-	Stored  int  // the most responses that scale stores; 0: 100 000
+	Stored  int  // the most responses that scale stores; 0: a million
 	Target  Target
 	// Progress is told what is being done; on a terminal as a line that changes.
 	Progress io.Writer

@@ -22,7 +22,7 @@ func (b *runner) scale(ctx context.Context) error {
 	case b.config.Quick:
 		stored = 1000
 	case stored == 0:
-		stored = 100_000
+		stored = 1_000_000
 	}
 	section, err := scale.Run(ctx, scale.Settings{Binary: b.config.Binary, Quick: b.config.Quick, Stored: stored, Seed: b.config.Seed, Step: b.progress.step})
 	return b.add(ctx, err, section)

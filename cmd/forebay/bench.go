@@ -81,7 +81,7 @@ func (c *benchPeersCmd) Run(ctx context.Context) error {
 // benchScaleCmd runs the benchmarks over size.
 type benchScaleCmd struct {
 	benchFlags
-	Stored int `default:"100000" help:"The most responses to store; 5000000 takes 8 GiB and a quarter of an hour."`
+	Stored int `default:"1000000" help:"The most responses to store; 5000000 takes 8 GiB and a quarter of an hour."`
 }
 
 // Run runs and reports.
