@@ -31,7 +31,7 @@ select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfileno
   (select pg_catalog.string_agg(a.xmin::text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
   (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p where p.polrelid = c.oid),
-  (select pg_catalog.string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid),
+  (select pg_catalog.string_agg(i.inhrelid || ':' || i.xmin, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid),
   (select pg_catalog.string_agg(o.oid || ':' || s.oid || ':' || s.xmin, ',' order by o.oid) from pg_catalog.pg_class o
     join schemas s on s.oid = o.relnamespace where o.relname = c.relname and o.relkind in ('r', 'p', 'v', 'm', 'f', 'S')))),
   coalesce((select pg_catalog.min(pg_catalog.age(a.xmin)) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -106,6 +107,34 @@ func TestPartitionsThatComeAndGo(t *testing.T) {
 	africa("alter table clients detach partition africa", `[]`)
 	africa("alter table clients attach partition africa for values in ('af')", `[{"id":7,"name":"Fee"},{"id":8,"name":"Gus"}]`)
 	africa("drop table africa", `[]`)
+}
+
+// A partition that is being detached CONCURRENTLY is left out by statements from its first transaction on; the second
+// waits for whoever reads the table.
+func TestAPartitionThatIsBeingDetached(t *testing.T) {
+	t.Parallel()
+	s := newFollowed(t, partitionedSchema, partitionedRoutes)
+	// With this constraint the partition itself stays as it is.
+	s.exec(t, "alter table clients detach partition clients_rest; alter table clients_eu add check (region is not null and region = 'eu')")
+	s.compare(t)
+	standing := s.stored(t, "GET /regions/eu")
+	reader, owner := connect(t, s.url), connect(t, s.url)
+	script(t, reader, "begin; select from clients")
+	done := make(chan error, 1)
+	go func() {
+		_, err := owner.Exec(context.WithoutCancel(t.Context()), "alter table clients detach partition clients_eu concurrently")
+		done <- err
+	}()
+	eventually(t, "statements leave the partition out", func() bool { return s.one(t, "select count(*) from clients where region = 'eu'") == "0" })
+	s.compare(t)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what read it is %s", got)
+	}
+	eventually(t, "its rows are gone", func() bool { return s.body(t, "GET /regions/eu") == "[]" })
+	script(t, reader, "rollback")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // A partition's partition that goes is noticed where nothing is heard of but DDL.

@@ -76,6 +76,9 @@ var changesOfPlain = map[string]string{
 	"a column that comes":     "alter table plain add another int default 7",
 	"a column's new name":     "alter table plain rename extra to other",
 	"a rename":                "alter table plain rename to plane; alter table spare rename to plain",
+	"a schema's name":         otherSchema + "alter schema public rename to gone; alter schema other rename to public",
+	"a schema that is nearer": otherSchema + "alter schema other rename to postgres", // as the role, and first in the search path
+	"a table that is nearer":  "create schema postgres; create table postgres.plain as table plain",
 	"a policy":                "create policy p on plain using (false)",
 	"a heir that goes":        "alter table heir no inherit plain",
 	"what a view means":       "create or replace view seen as select id, v from plain where id > 1",
@@ -83,6 +86,9 @@ var changesOfPlain = map[string]string{
 	"a label of an enum":      "alter type mood rename value 'ok' to 'fine'",
 	"a function of that sort": "create function own(x int) returns int language sql stable as 'select 2'",
 }
+
+const otherSchema = `create schema other; create table other.plain as table plain; create view other.seen as select id, v from other.plain;
+	create function other.own() returns int language sql stable as 'select 1'; `
 
 const changedSchema = `create type mood as enum ('ok'); create table plain (id int primary key, v text, extra int); insert into plain values (1, 'a', 1);
 	create table spare (id int primary key, v text, extra int); create table heir () inherits (plain); insert into heir values (2, 'b', 2);
