@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"strings"
 	"testing"
 
 	"forebay/cache"
@@ -124,6 +125,51 @@ func TestFirstComparisonNoticesWhatCameBefore(t *testing.T) {
 				t.Errorf("after %s, an earlier comparison %t, what was stored since is %s, because of %+v", name, earlier, got, standing.Cause())
 			}
 		}
+	}
+}
+
+// Statements that must agree have a snapshot from before they wait for a rewrite, and find the table empty behind it,
+// for no row that it has now is of a transaction which that snapshot sees. Only the catalogue tells.
+func TestARewriteThatStatementsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, changedSchema, `
+- route: GET /both
+  ttl: 60s
+  queries:
+    one: {sql: "select v from spare", rows: many}
+    two: {sql: "select v from plain", rows: many}
+  response: {one: "@one", two: "@two"}
+`, func(c *postgres.Config) { c.MaxConnections = 1 }) // in which all is prepared
+	s.exec(t, "insert into spare select id, v from plain")
+	s.compare(t)
+	before := s.body(t, "GET /both")
+	s.compare(t)
+	before = s.body(t, "GET /both")
+	owner := connect(t, s.url)
+	script(t, owner, "begin; alter table spare alter v type text using v || '!'")
+	filled := make(chan cache.Fill, 1)
+	go func() {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /both", ""))
+		if err != nil {
+			t.Error(err)
+		}
+		filled <- f
+	}()
+	eventually(t, "the statements wait", func() bool {
+		return one(t, owner, "select count(*) from pg_locks where relation = 'spare'::regclass and not granted") == "1"
+	})
+	script(t, owner, "commit")
+	f := <-filled
+	if f.Response == nil || f.Refused != cache.Storable {
+		t.Fatalf("it is not to be stored: %q", f.Refused)
+	}
+	if got := string(f.Response.Body); got == before || strings.Contains(got, "!") {
+		t.Errorf("the rewrite was not waited for: %s", got)
+	}
+	standing := s.stand(f)
+	s.compare(t)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("%s, where there was %s, is %s", f.Response.Body, before, got)
 	}
 }
 
