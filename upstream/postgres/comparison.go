@@ -102,7 +102,7 @@ type comparison struct {
 // what happened meanwhile is noticed the next time.
 func (d *Database) compare(ctx context.Context) bool {
 	watched := d.watched()
-	turn, position := d.floor.turn(), uint64(0)
+	turn, position, asOf := d.floor.turn(), uint64(0), d.clock.Now()
 	var now *comparison
 	err := d.glance(ctx, func(ctx context.Context, s *session) error {
 		var err error
@@ -128,6 +128,9 @@ func (d *Database) compare(ctx context.Context) bool {
 	}
 	d.react(now, d.compared.Load(), watched, position)
 	d.floor.settle(turn, position)
+	if d.primary == nil {
+		d.log.Watched(asOf)
+	}
 	return true
 }
 

@@ -276,6 +276,25 @@ func TestAStandbyIsBelievedForMaxLag(t *testing.T) {
 	}
 }
 
+// A URL that leads to a standby is answered, and nothing of it is stored: its snapshots list nobody who is at work.
+func TestNothingIsStoredWhereTheURLLeadsToAStandby(t *testing.T) {
+	t.Parallel()
+	primary := newServer(t, "fsync = off")
+	execOn(t, primary.URL("postgres"), clientsSchema)
+	standby, err := private.StartStandby(t.Context(), primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Stop)
+	s := newSiteOn(t, standby.URL("postgres"), clientsRoutes)
+	for range 3 { // whatever is known of the rule by then
+		f := s.fill(t, "GET /clients/1")
+		if f.Refused != cache.RefusedSnapshot {
+			t.Errorf("%s is refused %q", f.Response.Body, f.Refused)
+		}
+	}
+}
+
 // Once it is promoted a server's position says nothing of the primary's changes.
 func TestAPromotedStandbyIsNotBelieved(t *testing.T) {
 	t.Parallel()

@@ -202,3 +202,34 @@ func TestTransactionsOfThisDatabaseMayChangeWhatIsYoung(t *testing.T) {
 		t.Errorf("after a column was dropped, what was stored is %s", got)
 	}
 }
+
+// Who holds all connections of the pool, and whoever waits for one, keeps nobody from noticing what the catalogue has
+// become.
+func TestTheCatalogueIsComparedBesideAPoolInUse(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, changedSchema, changedRoutes+`
+- route: GET /waits
+  query: select pg_advisory_xact_lock_shared(4712)::text as w
+`, func(c *postgres.Config) { c.MaxConnections = 1 })
+	s.compare(t)
+	standing := s.stand(s.fill(t, "GET /plain"))
+	s.compare(t)
+	holder := connect(t, s.url)
+	script(t, holder, "select pg_advisory_lock(4712)")
+	done := make(chan error, 1)
+	go func() { _, err := s.Fill(t.Context(), s.call(t, "GET /waits", "")); done <- err }()
+	eventually(t, "the one connection is in use", func() bool {
+		return one(t, holder, "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = 4712") == "1"
+	})
+	script(t, holder, "alter table plain add another int")
+	if !postgres.Compare(t.Context(), s.Database) {
+		t.Error("the catalogue was not compared")
+	}
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was stored is %s", got)
+	}
+	script(t, holder, "select pg_advisory_unlock(4712)")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
