@@ -237,6 +237,7 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 		return one(t, conn, committing) == "1"
 	})
 	epoch := s.log.Epoch()
+	vantage := func() (postgres.Vantage, error) { return s.Vantage(t.Context(), legacy) }
 	r.refuse(true) // also to the request that the statement be cancelled
 	r.cut()
 	if e := failure(t, <-done); e.Class != postgres.OutcomeUnknown {
@@ -250,6 +251,9 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 	})
 	if s.log.Epoch() == epoch {
 		t.Error("the epoch goes on")
+	}
+	if v, err := vantage(); err != nil || one(t, conn, committing) == "1" && v.Refused != cache.RefusedSnapshot {
+		t.Errorf("what a service reads of the table is refused %q, %v", v.Refused, err)
 	}
 	eventually(t, "the table's responses are stored again", func() bool {
 		f := s.fill(t, "GET /clients/1")

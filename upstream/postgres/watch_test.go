@@ -203,6 +203,51 @@ func TestTransactionsOfThisDatabaseMayChangeWhatIsYoung(t *testing.T) {
 	}
 }
 
+// A fill that takes what was found before for known may wait to have its statement prepared while the catalogue is
+// noticed to be another one, and ask after all of before was outdated.
+func TestAFillThatWasDecidedInAnotherCatalogue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, changedSchema, `
+- route: GET /spare
+  ttl: 60s
+  query: select v from spare
+- route: GET /waits
+  query: select pg_advisory_xact_lock_shared(4713)::text as w
+`, func(c *postgres.Config) { c.MaxConnections = 2 })
+	s.compare(t)
+	for range 3 { // the third looks at nothing
+		s.fill(t, "GET /spare")
+	}
+	s.one(t, "select count(pg_terminate_backend(pid)) from (select pid from pg_stat_activity where datname = current_database() and application_name = 'forebay' and state = 'idle' order by backend_start desc offset 1) p")
+	holder := connect(t, s.url)
+	script(t, holder, "select pg_advisory_lock(4713)")
+	waits := make(chan error, 1)
+	go func() { _, err := s.Fill(t.Context(), s.call(t, "GET /waits", "")); waits <- err }()
+	waiting := func(what string) func() bool {
+		return func() bool { return one(t, holder, "select count(*) from pg_locks where not granted and "+what) == "1" }
+	}
+	eventually(t, "the session in which it is prepared is in use", waiting("locktype = 'advisory' and objid = 4713"))
+	script(t, holder, "begin; lock table spare")
+	filled := make(chan cache.Fill, 1)
+	go func() {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /spare", ""))
+		if err != nil {
+			t.Error(err)
+		}
+		filled <- f
+	}()
+	eventually(t, "the fill waits", waiting("relation = 'spare'::regclass"))
+	s.exec(t, "alter table plain add another int")
+	s.compare(t)
+	script(t, holder, "rollback; select pg_advisory_unlock(4713)")
+	if f := <-filled; f.Refused != cache.RefusedSnapshot {
+		t.Errorf("refused %q", f.Refused)
+	}
+	if err := <-waits; err != nil {
+		t.Error(err)
+	}
+}
+
 // Who holds all connections of the pool, and whoever waits for one, keeps nobody from noticing what the catalogue has
 // become.
 func TestTheCatalogueIsComparedBesideAPoolInUse(t *testing.T) {
