@@ -33,6 +33,7 @@ type ChangeLog struct {
 	settled  atomic.Pointer[settlement]
 	feed     atomic.Pointer[Feed]
 	asOf     atomic.Int64
+	watched  atomic.Int64 // as of when the catalogue is known; 0: nobody watches it
 	keys     keyPurges
 	replays  replays
 	knots    *knots

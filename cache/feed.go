@@ -83,8 +83,17 @@ func (l *ChangeLog) Advance(asOf Instant, snapshot Snapshot) {
 // AsOf returns the last moment of which the log is known to hold every change.
 func (l *ChangeLog) AsOf() Instant { return Instant(l.asOf.Load()) }
 
+// watchGrace is how long what the catalogue has become may go unnoticed: a comparison each second, with room for a
+// slow one or two.
+const watchGrace = 5 * time.Second
+
+// Watched says that what had become of the catalogue by asOf is in the log, which no feed need bring. Who says so
+// once has to say so again and again.
+func (l *ChangeLog) Watched(asOf Instant) { l.watched.Store(int64(asOf)) }
+
 // Lag returns for how long the log may have been missing a change that others can see: no time without a
-// feed, for then nobody promises more than own writes, and for ever when the feed is lost.
+// feed, for then nobody promises more than own writes, and for ever when the feed is lost. The catalogue counts when
+// nobody has looked at it for longer than that may be.
 func (l *ChangeLog) Lag(now Instant) time.Duration {
 	f := l.feed.Load()
 	switch {
@@ -93,7 +102,13 @@ func (l *ChangeLog) Lag(now Instant) time.Duration {
 	case f.Mode == FeedOff:
 		return 0
 	}
-	return max(now.Sub(l.AsOf()), 0)
+	lag := max(now.Sub(l.AsOf()), 0)
+	if asOf := l.watched.Load(); asOf != 0 {
+		if unwatched := now.Sub(Instant(asOf)); unwatched > watchGrace {
+			return max(lag, unwatched)
+		}
+	}
+	return lag
 }
 
 // Admit tells whether what a fill read may be stored, as far as the feed goes: whether every change to the

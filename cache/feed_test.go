@@ -79,6 +79,14 @@ func TestTheLagIsNeverUnderstated(t *testing.T) {
 	if l.AsOf() != 600 {
 		t.Errorf("as of %d", l.AsOf())
 	}
+	// The catalogue may be looked at a little later than all else is heard of, and not for long.
+	const grace = cache.Instant(5 * time.Second)
+	l.Watched(1)
+	l.Advance(grace, at(9))
+	expect(grace+1, 1)
+	expect(grace+2, time.Duration(grace)+1)
+	l.Watched(2)
+	expect(grace+2, 2)
 	l.SetFeed(&cache.Feed{Mode: cache.FeedNotify})
 	expect(1000, math.MaxInt64)
 	if f := l.Feed(); f.Mode != cache.FeedNotify || f.Live {

@@ -17,6 +17,8 @@ import (
 const (
 	firstPause = time.Second // before a table that somebody holds is tried again
 	lastPause  = 30 * time.Second
+
+	pollTime = time.Minute // for one poll: a connection that is dead without a word ends the session
 )
 
 // errRepublish : the publication has to be altered, and the server is one whose running stream would lose
@@ -72,10 +74,16 @@ func (w *follower) run(ctx context.Context) error {
 		case <-ticker.C:
 		case <-w.feed.rewatch:
 		}
-		if err := w.poll(ctx); err != nil {
+		if err := w.pollInTime(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+func (w *follower) pollInTime(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pollTime)
+	defer cancel()
+	return w.poll(ctx)
 }
 
 // poll compares and acts once. The order of its steps is explained in doc.go.

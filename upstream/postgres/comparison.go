@@ -31,7 +31,7 @@ select c.oid::text, pg_catalog.md5(pg_catalog.concat_ws(',', c.xmin, c.relfileno
   (select pg_catalog.string_agg(a.xmin::text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
   (select pg_catalog.string_agg(r.oid || ':' || r.xmin, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
   (select pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' order by p.oid) from pg_catalog.pg_policy p where p.polrelid = c.oid),
-  (select pg_catalog.string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid),
+  (select pg_catalog.string_agg(i.inhrelid || ':' || i.xmin, ',' order by i.inhrelid) from pg_catalog.pg_inherits i where i.inhparent = c.oid),
   (select pg_catalog.string_agg(o.oid || ':' || s.oid || ':' || s.xmin, ',' order by o.oid) from pg_catalog.pg_class o
     join schemas s on s.oid = o.relnamespace where o.relname = c.relname and o.relkind in ('r', 'p', 'v', 'm', 'f', 'S')))),
   coalesce((select pg_catalog.min(pg_catalog.age(a.xmin)) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
@@ -102,7 +102,7 @@ type comparison struct {
 // what happened meanwhile is noticed the next time.
 func (d *Database) compare(ctx context.Context) bool {
 	watched := d.watched()
-	turn, position := d.floor.turn(), uint64(0)
+	turn, position, asOf := d.floor.turn(), uint64(0), d.clock.Now()
 	var now *comparison
 	err := d.glance(ctx, func(ctx context.Context, s *session) error {
 		var err error
@@ -128,6 +128,9 @@ func (d *Database) compare(ctx context.Context) bool {
 	}
 	d.react(now, d.compared.Load(), watched, position)
 	d.floor.settle(turn, position)
+	if d.primary == nil {
+		d.log.Watched(asOf)
+	}
 	return true
 }
 

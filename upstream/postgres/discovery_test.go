@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"forebay/cache"
+	"forebay/upstream/postgres"
 )
 
 const discoverySchema = `
@@ -224,6 +225,28 @@ func TestRenameSwapOutdates(t *testing.T) {
 	eventually(t, "the swap outdates", func() bool { return standing.Check() == cache.Outdated })
 	if got := s.body(t, "GET /plain"); got != `"w1"` {
 		t.Errorf("answers %s; want the other table's row", got)
+	}
+}
+
+// Where another look finds more than was known, what was stored under less is outdated.
+func TestWhatWasStoredUnderLessIsOutdated(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, `create table items (n int); insert into items values (1);
+		create schema nearer; create table nearer.items (n int); insert into nearer.items values (2)`, `
+- route: GET /items
+  ttl: 60s
+  query: select n from items
+- route: GET /moves
+  query: select set_config('search_path', 'nearer', false)
+`, func(c *postgres.Config) { c.MaxConnections = 1 }) // for a session that means something else by the same words
+	standing := s.stand(s.fill(t, "GET /items"))
+	s.fill(t, "GET /moves")
+	f := s.fill(t, "GET /items")
+	if got := s.tables(f); got != "items nearer.items" {
+		t.Errorf("%s depends on %q", f.Response.Body, got)
+	}
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what was stored before is %s", got)
 	}
 }
 

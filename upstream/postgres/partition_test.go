@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -108,14 +109,47 @@ func TestPartitionsThatComeAndGo(t *testing.T) {
 	africa("drop table africa", `[]`)
 }
 
+// A partition that is being detached CONCURRENTLY is left out by statements from its first transaction on; the second
+// waits for whoever reads the table.
+func TestAPartitionThatIsBeingDetached(t *testing.T) {
+	t.Parallel()
+	s := newFollowed(t, partitionedSchema, partitionedRoutes)
+	// With this constraint the partition itself stays as it is.
+	s.exec(t, "alter table clients detach partition clients_rest; alter table clients_eu add check (region is not null and region = 'eu')")
+	s.compare(t)
+	standing := s.stored(t, "GET /regions/eu")
+	reader, owner := connect(t, s.url), connect(t, s.url)
+	script(t, reader, "begin; select from clients")
+	done := make(chan error, 1)
+	go func() {
+		_, err := owner.Exec(context.WithoutCancel(t.Context()), "alter table clients detach partition clients_eu concurrently")
+		done <- err
+	}()
+	eventually(t, "statements leave the partition out", func() bool { return s.one(t, "select count(*) from clients where region = 'eu'") == "0" })
+	s.compare(t)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what read it is %s", got)
+	}
+	eventually(t, "its rows are gone", func() bool { return s.body(t, "GET /regions/eu") == "[]" })
+	script(t, reader, "rollback")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A partition's partition that goes is noticed where nothing is heard of but DDL.
 func TestAPartitionsPartitionThatGoes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, partitionedSchema, partitionedRoutes)
-	s.watch(t)
+	s.compare(t)
+	s.stored(t, "GET /clients/2")
+	s.compare(t) // all that it read is known from here on
 	standing := s.stored(t, "GET /clients/2")
 	s.exec(t, "alter table americas detach partition americas_1")
-	eventually(t, "what read it is outdated", func() bool { return standing.Check() == cache.Outdated })
+	s.compare(t)
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("what read it is %s", got)
+	}
 	if got := s.body(t, "GET /clients/2"); got != "[]" {
 		t.Errorf("%s is left", got)
 	}

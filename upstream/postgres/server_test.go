@@ -134,6 +134,45 @@ func TestSettingsOfARoleEndTheEpoch(t *testing.T) {
 	}
 }
 
+// A fill may ask in a later epoch than that of its session, which it had before: it waits to have its statement
+// prepared while another connection finds that things are different now.
+func TestAFillInASessionOfAnEarlierEpochIsNotStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "create table items (n int); create table locked (n int)", `
+- route: GET /items
+  ttl: 60s
+  query: select n from items
+- route: GET /locked
+  ttl: 60s
+  query: select n from locked
+`, func(c *postgres.Config) { c.MaxConnections = 2 })
+	s.fill(t, "GET /items")
+	owner := connect(t, s.url)
+	script(t, owner, "begin; lock table locked")
+	filled := make(chan cache.Fill, 1)
+	go func() {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /locked", ""))
+		if err != nil {
+			t.Error(err)
+		}
+		filled <- f
+	}()
+	eventually(t, "the fill waits", func() bool {
+		return one(t, owner, "select count(*) from pg_locks where relation = 'locked'::regclass and not granted") == "1"
+	})
+	standing := s.stand(s.fill(t, "GET /items"))
+	s.exec(t, "do $$ begin execute format('alter database %I set lc_monetary = %L', current_database(), 'C.UTF-8'); end $$")
+	s.one(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name = 'forebay' and state = 'idle'")
+	eventually(t, "another session has the new setting", func() bool {
+		s.fill(t, "GET /items")
+		return standing.Check() == cache.Outdated
+	})
+	script(t, owner, "rollback")
+	if f := <-filled; f.Refused != cache.RefusedSnapshot {
+		t.Errorf("refused %q", f.Refused)
+	}
+}
+
 // A procedure that commits and whose connection breaks may go on: until it has ended nothing is stored.
 func TestNothingIsStoredWhileAStrayRuns(t *testing.T) {
 	t.Parallel()
@@ -198,6 +237,7 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 		return one(t, conn, committing) == "1"
 	})
 	epoch := s.log.Epoch()
+	vantage := func() (postgres.Vantage, error) { return s.Vantage(t.Context(), legacy) }
 	r.refuse(true) // also to the request that the statement be cancelled
 	r.cut()
 	if e := failure(t, <-done); e.Class != postgres.OutcomeUnknown {
@@ -211,6 +251,9 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 	})
 	if s.log.Epoch() == epoch {
 		t.Error("the epoch goes on")
+	}
+	if v, err := vantage(); err != nil || one(t, conn, committing) == "1" && v.Refused != cache.RefusedSnapshot {
+		t.Errorf("what a service reads of the table is refused %q, %v", v.Refused, err)
 	}
 	eventually(t, "the table's responses are stored again", func() bool {
 		f := s.fill(t, "GET /clients/1")

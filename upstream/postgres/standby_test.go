@@ -276,6 +276,57 @@ func TestAStandbyIsBelievedForMaxLag(t *testing.T) {
 	}
 }
 
+// A standby's session that was made before the settings of its role were changed means other tables by the same
+// words than the primary's sessions do, and what was found in those.
+func TestAStandbysSessionHasThePrimarysSettings(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	s := p.site(t, followedSchema+`create schema nearer; create table nearer.clients (id int primary key, name text, status text);
+		alter table nearer.clients replica identity full; insert into nearer.clients values (1, 'Near', 'active');`, `
+- route: GET /clients/{id}
+  ttl: 60s
+  max_lag: 1h
+  params: {id: int}
+  query: select name from clients where id = @id
+- route: GET /primary/{id}
+  ttl: 60s
+  reads: primary
+  params: {id: int}
+  query: select name from clients where id = @id
+`)
+	if f := s.standbyFill(t, "GET /clients/1"); !strings.Contains(string(f.Response.Body), "Ann") {
+		t.Fatalf("the standby has %s", f.Response.Body)
+	}
+	s.exec(t, "do $$ begin execute format('alter database %I set search_path = nearer, public', current_database()); end $$")
+	eventually(t, "the primary has sessions with the new settings", func() bool {
+		s.one(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name = 'forebay' and state = 'idle' and query not like '%REPLICATION%'")
+		f, err := s.Fill(t.Context(), s.call(t, "GET /primary/1", ""))
+		return err == nil && strings.Contains(string(f.Response.Body), "Near")
+	})
+	if f := s.standbyFill(t, "GET /clients/1"); !strings.Contains(string(f.Response.Body), "Near") {
+		t.Errorf("the standby has %s", f.Response.Body)
+	}
+}
+
+// A URL that leads to a standby is answered, and nothing of it is stored: its snapshots list nobody who is at work.
+func TestNothingIsStoredWhereTheURLLeadsToAStandby(t *testing.T) {
+	t.Parallel()
+	primary := newServer(t, "fsync = off")
+	execOn(t, primary.URL("postgres"), clientsSchema)
+	standby, err := private.StartStandby(t.Context(), primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Stop)
+	s := newSiteOn(t, standby.URL("postgres"), clientsRoutes)
+	for range 3 { // whatever is known of the rule by then
+		f := s.fill(t, "GET /clients/1")
+		if f.Refused != cache.RefusedSnapshot {
+			t.Errorf("%s is refused %q", f.Response.Body, f.Refused)
+		}
+	}
+}
+
 // Once it is promoted a server's position says nothing of the primary's changes.
 func TestAPromotedStandbyIsNotBelieved(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"forebay/cache"
 )
 
@@ -14,14 +16,17 @@ const (
 	watchEvery = time.Second
 	// watchFirst is how soon the first comparison is tried again.
 	watchFirst = 100 * time.Millisecond
-	// watchPatience bounds the wait for a connection.
-	watchPatience = time.Second
+	// watchPatience bounds the wait for a connection of the pool.
+	watchPatience = time.Second / 2
 	// forgetAfter is how long what is known of a rule is kept that nobody calls: a reload makes new rules.
 	forgetAfter = 10 * time.Minute
 )
 
 // watch compares the catalogue until ctx ends.
 func (d *Database) watch(ctx context.Context) {
+	if d.primary == nil {
+		d.log.Watched(d.clock.Now()) // from here on it is missed
+	}
 	ticker := time.NewTicker(watchFirst)
 	defer ticker.Stop()
 	for first := true; ; {
@@ -80,12 +85,9 @@ func (d *Database) withAncestors(oids []uint32) []uint32 {
 	return slices.Compact(all)
 }
 
-// glance does work on a session if one is free soon. It neither waits for nor tells the breaker: while
-// the circuit is open, probing is the callers' business.
+// glance does work on a session that is free soon, or else on one of its own: who waits for a connection may be
+// answered by what is stored as well as anybody. It neither asks nor tells the breaker.
 func (d *Database) glance(ctx context.Context, w work) error {
-	if d.BreakerState() != "closed" {
-		return errClosed
-	}
 	ctx, cancel := context.WithTimeout(ctx, max(d.cfg.StatementTimeout, time.Second))
 	defer cancel()
 	pool, err := d.open()
@@ -96,8 +98,25 @@ func (d *Database) glance(ctx context.Context, w work) error {
 	defer stop()
 	conn, err := pool.Acquire(wait)
 	if err != nil {
-		return fmt.Errorf("acquire connection: %w", err)
+		if pool.Stat().AcquiredConns() < pool.Stat().MaxConns() {
+			return fmt.Errorf("acquire connection: %w", err)
+		}
+		return d.glanceBeside(ctx, w)
 	}
 	defer conn.Release()
 	return w(ctx, sessionOf(conn.Conn().PgConn()))
+}
+
+// glanceBeside does work on a connection beside the pool, all of which is in use.
+func (d *Database) glanceBeside(ctx context.Context, w work) error {
+	conn, err := pgx.ConnectConfig(ctx, d.connect.ConnConfig.Copy())
+	if err != nil {
+		return fmt.Errorf("connect beside the pool: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := d.afterConnect(ctx, conn); err != nil {
+		return err
+	}
+	defer d.connect.BeforeClose(conn)
+	return w(ctx, sessionOf(conn.PgConn()))
 }
