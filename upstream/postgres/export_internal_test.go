@@ -22,3 +22,6 @@ func RowsOf(d *Database, call Call) (values []string, ok bool) {
 	}
 	return nil, false
 }
+
+// Revive looks once whether a database that was not there is there again.
+func Revive(ctx context.Context, d *Database) bool { return d.revive(ctx) }

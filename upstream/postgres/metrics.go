@@ -59,7 +59,7 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 			m.requests[c] = set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="` + name + `",outcome="` + label(c) + `"}`)
 		}
 	}
-	set.GetOrCreateGauge(`forebay_breaker_state{upstream="`+name+`"}`, func() float64 { return float64(d.breaker.circuit.State()) })
+	set.GetOrCreateGauge(`forebay_breaker_state{upstream="`+name+`"}`, func() float64 { return float64(d.breaker.state()) })
 	if d.primary != nil {
 		return m // what follows is of the primary's pool, and of all rules
 	}
