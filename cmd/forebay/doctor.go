@@ -144,6 +144,10 @@ func ruleFinding(r *rules.Rule, c postgres.Classification) changes.Finding {
 
 func examineStandby(ctx context.Context, database *postgres.Database) changes.Finding {
 	f := changes.Finding{Check: "standby", State: changes.FindingWarn}
+	if err := database.Ping(ctx); err != nil {
+		f.Detail = "it is not looked at, since the primary does not answer"
+		return f
+	}
 	found, err := database.ExamineStandby(ctx)
 	switch {
 	case err != nil:
