@@ -45,6 +45,7 @@ type finding struct {
 	since      *comparison // after which what was found was read
 	at         cache.Instant
 	relations  []relation // sorted by oid; of an every-fill rule, all that any fill has touched
+	named      []uint32   // of relations, see withoutAbove; nil: not known
 	declared   []uint32
 	every      bool
 	ttl        bool
@@ -130,7 +131,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
 func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
-	e, err := s.examine(ctx, k, f.relations)
+	e, err := s.examine(ctx, k, f.relations, len(functions) == 0)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil
@@ -139,6 +140,10 @@ func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functi
 		return true, err
 	}
 	f.rows, f.whole = e.rows, e.whole
+	if len(functions) == 0 {
+		f.named = e.named
+		f.relations = withoutAbove(f.relations, f.named)
+	}
 	return false, nil
 }
 
@@ -224,7 +229,7 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 // asked for scans as well, could not tell whether the rule reads pg_class itself.
 func (f *finding) again(seen sight) *finding {
 	next := *f
-	next.relations = seen.relations
+	next.relations = withoutAbove(seen.relations, f.named)
 	if seen.catalogue && !f.ttl {
 		next.ttl, next.reason = true, ownCatalogue
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"forebay/cache"
 	"forebay/rules"
 )
@@ -79,6 +81,9 @@ func (c *rowCondition) text(written string) (text string, ok bool) {
 // examination is what looking at a rule's statements without running them found.
 type examination struct {
 	oids []uint32 // what they have locked when they were planned
+	// named are those of oids that their texts name, and the texts of the views and policies in these: what had been
+	// locked before they were planned.
+	named []uint32
 	rows map[uint32][]rowCondition
 	// whole says why a table is depended on as a whole, for those that appear in a plan.
 	whole map[uint32]string
@@ -91,6 +96,9 @@ const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'f
   pg_catalog.set_config('enable_partition_pruning', '%[5]s', true);
 prepare %[1]s as %[2]s
 ;
+select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
+where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
+  and l.database = %[4]d;
 explain (verbose, format json) execute %[1]s%[3]s;
 select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
 where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
@@ -107,9 +115,8 @@ type mention struct {
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why. Known are relations that were found before: whether planning for a partition locks
-// what it is of depends on what the session remembers.
-func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (examination, error) {
+// apart: the error says why. Known are relations that were found before. ReadsNamed: see withoutAbove.
+func (s *session) examine(ctx context.Context, k *knowledge, known []relation, readsNamed bool) (examination, error) {
 	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
@@ -124,9 +131,14 @@ func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (
 	}
 	slices.Sort(e.oids)
 	e.oids = slices.Compact(e.oids)
+	slices.Sort(e.named)
+	e.named = slices.Compact(e.named)
 	relations, err := s.relations(ctx, e.oids)
 	if err != nil {
 		return examination{}, err
+	}
+	if readsNamed {
+		relations = withoutAbove(relations, e.named)
 	}
 	columns, err := s.columns(ctx, e.oids)
 	if err != nil {
@@ -154,25 +166,25 @@ func (s *session) plan(ctx context.Context, st *statement, nth int, pruning stri
 		}
 		return nil, false, fmt.Errorf("plan statement %q: %w", st.label, err)
 	}
-	if len(results) != 8 || len(results[3].Rows) == 0 || len(results[4].Rows) != 1 || len(results[5].Rows) != 1 {
+	if len(results) != 9 || slices.ContainsFunc(results[3:7], func(r *pgconn.Result) bool { return len(r.Rows) == 0 }) {
 		return nil, false, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
 	}
-	scans, incomplete, err := parsePlan(results[3].Rows[0][0])
+	explained := results[4].Rows[0][0]
+	scans, incomplete, err := parsePlan(explained)
 	if err != nil {
 		return nil, false, err
 	}
-	locked, err := parseOids(string(results[4].Rows[0][0]))
-	if err != nil {
-		return nil, false, err
+	var lists [3][]uint32
+	for i, at := range []int{3, 5, 6} {
+		if lists[i], err = parseOids(string(results[at].Rows[0][0])); err != nil {
+			return nil, false, err
+		}
 	}
-	types, err := parseOids(string(results[5].Rows[0][0]))
-	if err != nil {
-		return nil, false, err
-	}
-	for word, called := range wordsOf(strings.ReplaceAll(string(results[3].Rows[0][0]), `\"`, `"`)) {
+	named, locked, types := lists[0], lists[1], lists[2]
+	for word, called := range wordsOf(strings.ReplaceAll(string(explained), `\"`, `"`)) {
 		e.words[word] = e.words[word] || called
 	}
-	e.oids = append(e.oids, locked...)
+	e.oids, e.named = append(e.oids, locked...), append(e.named, named...)
 	mentions = make([]mention, len(scans))
 	for i := range scans {
 		mentions[i] = mention{scan: scans[i], statement: st, types: types}
