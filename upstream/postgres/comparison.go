@@ -14,7 +14,7 @@ import (
 // watchQuery makes a print of each relation in $1, and tells of each whether a column of it may have changed since
 // the snapshot that began with its id in $2; a print of all relations together, for those that are not
 // watched yet and for names that find another one; and of what may change what any statement means:
-// functions, operators, casts, types, the labels of enums. VACUUM and ANALYZE leave them as they are, and so do other sessions'
+// functions, operators, casts, types, the labels of enums, and which columns take different texts for equal. VACUUM and ANALYZE leave them as they are, and so do other sessions'
 // temporary tables. The array that Postgres makes beside each type, each table's row type too, says nothing
 // that its element does not.
 const watchQuery = `with passing as (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^pg_(toast_)?temp_')
@@ -45,7 +45,9 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
     where t.oid >= 16384 and t.typtype in ('d', 'b', 'r') and t.typnamespace not in (select oid from passing)
       and not exists (select from pg_catalog.pg_type e where e.oid = t.typelem and e.typarray = t.oid)),
   (select pg_catalog.string_agg(a.attrelid || ':' || a.xmin, ',' order by a.attrelid, a.attnum) from pg_catalog.pg_attribute a
-    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' and c.relnamespace not in (select oid from passing)))), false`
+    join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind = 'c' and c.relnamespace not in (select oid from passing)),
+  (select pg_catalog.string_agg(l.oid || ':' || a.attrelid || ':' || a.attnum, ',' order by l.oid, a.attrelid, a.attnum)
+    from pg_catalog.pg_collation l join pg_catalog.pg_attribute a on a.attcollation = l.oid where not l.collisdeterministic))), false`
 
 // horizonQuery asks for the next transaction id, and then for those that are at work in this database; a standby
 // knows no database of those. In this order, and before the prints are taken: what is missing has ended by then.

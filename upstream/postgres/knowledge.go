@@ -111,7 +111,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	v := all.judge(texts, k.rule.Pure, len(f.declared) > 0)
 	f.every, f.reason, f.ttl, f.timed = v.every, v.ttl, v.ttl != "", v.timed
 	if !f.ttl && !f.every {
-		if f.every, err = s.tellRows(ctx, k, f, v.inlined); err != nil {
+		if f.every, err = s.tellRows(ctx, k, f, v); err != nil {
 			return nil, err
 		}
 	}
@@ -130,8 +130,9 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // tellRows finds out of which tables a rule of SQL alone reads certain rows only. A statement that cannot
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
-func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
-	e, err := s.examine(ctx, k, f.relations, len(functions) == 0)
+func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, v verdict) (calls bool, err error) {
+	functions := v.inlined
+	e, err := s.examine(ctx, k, f.relations, v)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil

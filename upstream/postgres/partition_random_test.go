@@ -95,7 +95,7 @@ func TestRandomChangesOfPartitions(t *testing.T) {
 		"full on leaves":           {full(leaves...), true},
 		"full on some":             {full(leaves[:2]...), false},
 		"full above, which is not": {full("t", "t_am", "t_am_2"), false},
-		"by an index": {"create unique index by_place on t_am_1 (region, id); alter table t_am_1 replica identity using index by_place;", false},
+		"by an index":              {"create unique index by_place on t_am_1 (region, id); alter table t_am_1 replica identity using index by_place;", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

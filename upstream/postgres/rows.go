@@ -84,10 +84,11 @@ type examination struct {
 	// named are those of oids that their texts name, and the texts of the views and policies in these: what had been
 	// locked before they were planned.
 	named []uint32
-	rows map[uint32][]rowCondition
+	rows  map[uint32][]rowCondition
 	// whole says why a table is depended on as a whole, for those that appear in a plan.
-	whole map[uint32]string
-	words words // of the plans: what is called there
+	whole  map[uint32]string
+	words  words  // of the plans: what is called there
+	sloppy string // why texts that are different may count as equal; "" if they do not
 }
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
@@ -115,8 +116,9 @@ type mention struct {
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why. Known are relations that were found before. ReadsNamed: see withoutAbove.
-func (s *session) examine(ctx context.Context, k *knowledge, known []relation, readsNamed bool) (examination, error) {
+// apart: the error says why. Known are relations that were found before; v
+// is of the functions that the statements reach.
+func (s *session) examine(ctx context.Context, k *knowledge, known []relation, v verdict) (examination, error) {
 	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
@@ -137,11 +139,14 @@ func (s *session) examine(ctx context.Context, k *knowledge, known []relation, r
 	if err != nil {
 		return examination{}, err
 	}
-	if readsNamed {
+	if len(v.inlined) == 0 {
 		relations = withoutAbove(relations, e.named)
 	}
 	columns, err := s.columns(ctx, e.oids)
 	if err != nil {
+		return examination{}, err
+	}
+	if e.sloppy, err = s.sloppiness(ctx, k.statements, e.oids, v.reached); err != nil {
 		return examination{}, err
 	}
 	resolve(mentions, relations)
@@ -214,9 +219,13 @@ func (e *examination) tell(r relation, mentions []mention, columns map[uint32]ma
 			continue
 		}
 		mentioned = true
-		condition, ok := m.condition(columns[m.relation.oid])
+		condition, ok, doubtful := m.condition(columns[m.relation.oid], e.sloppy == "")
 		if ok && m.relation.oid != r.oid {
 			condition, ok = condition.as(columns[r.oid])
+		}
+		if !ok && doubtful {
+			e.whole[r.oid] = e.sloppy
+			return
 		}
 		if !ok {
 			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
@@ -232,8 +241,8 @@ func (e *examination) tell(r relation, mentions []mention, columns map[uint32]ma
 }
 
 // condition returns the first equality of the mention by which rows can be told apart: a column of the
-// parameter's type.
-func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool) {
+// parameter's type. Doubtful: there is one of texts, and these are not strict.
+func (m *mention) condition(columns map[string]rowCondition, strict bool) (condition rowCondition, ok, doubtful bool) {
 	for _, eq := range m.equalities {
 		c, known := columns[eq.column]
 		if !known || eq.parameter < 1 || eq.parameter > len(m.types) || eq.parameter > len(m.statement.params) {
@@ -242,13 +251,19 @@ func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool
 		if kind := m.types[eq.parameter-1]; !c.comparedWith(kind, eq) {
 			continue
 		}
+		if c.isText() && !strict {
+			doubtful = true
+			continue
+		}
 		c.list = eq.any
 		if c.argument = m.statement.params[eq.parameter-1]; c.argument >= 0 {
-			return c, true
+			return c, true, false
 		}
 	}
-	return rowCondition{}, false
+	return rowCondition{}, false, doubtful
 }
+
+func (c *rowCondition) isText() bool { return c.kind == oidText || c.kind == oidVarchar }
 
 // as returns the condition on a partition as one on its table.
 func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
@@ -263,25 +278,25 @@ func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
 // comparedWith reports whether the column is compared with a parameter of that type as it is: by the equality
 // of their common type.
 func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
-	isText := c.kind == oidText || c.kind == oidVarchar
 	switch {
 	case eq.any:
-		return kind != 0 && kind == c.array && (isText || !eq.asText)
-	case isText:
+		return kind != 0 && kind == c.array && (c.isText() || !eq.asText)
+	case c.isText():
 		return kind == oidText || kind == oidVarchar
 	}
 	return kind == c.kind && !eq.asText
 }
 
 // columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
-// the stream; equality that somebody defined anew is not what is thought here. By which collation texts are
-// compared a plan does not show: where there is one that takes different texts for equal, none are told apart.
+// the stream; equality that somebody defined anew is not what is thought here. A text that is compared by a collation
+// of its own that takes different texts for equal is none; that another one may come in is sloppiness's matter.
 const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e',
   case a.atttypid when 1043 then 1009 else t.typarray end
 from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+left join pg_catalog.pg_collation l on l.oid = a.attcollation
 where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
   and (t.typtype = 'e' or a.atttypid in (16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950))
-  and (a.atttypid not in (25, 1043) or not exists (select from pg_catalog.pg_collation l where not l.collisdeterministic))
+  and coalesce(l.collisdeterministic, true)
   and not exists (select from pg_catalog.pg_operator o where o.oprname = '=' and o.oid >= 16384
     and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))`
 
