@@ -9,6 +9,7 @@ import (
 
 	"forebay/cache"
 	"forebay/rules"
+	"forebay/upstream/postgres"
 )
 
 // Explanation tells an operator what becomes of a request and why. Its words are for people, its fields for
@@ -22,6 +23,8 @@ type Explanation struct {
 	MaxLag     string              `json:"max_lag"`
 	OnLost     string              `json:"on_lost"`
 	Reason     string              `json:"reason"` // why it is judged so, where there is something to say
+	By         string              `json:"by"`     // rows, tables, fills or ttl: what outdates its responses
+	Basis      string              `json:"basis"`  // the same for people, with the reasons why not fewer changes do
 	Bypass     bool                `json:"bypass"` // the kill switch is on for it
 	Parameters []ExplainedArgument `json:"parameters"`
 	Feed       ExplainedFeed       `json:"feed"`
@@ -115,24 +118,30 @@ func (p *Proxy) explainRule(s *state, rule *rules.Rule) *Explanation {
 	if f.Live {
 		e.Feed.Lag = p.log.Lag(now).Seconds()
 	}
-	switch {
-	case !rule.Stores():
-		e.Freshness = "none"
-	case rule.Upstream != "" && !rule.Primary:
-		e.Freshness, e.Reason = "ttl", "nobody can see what an HTTP service reads"
-	}
 	if rule.Upstream == "" {
 		e.Source = "postgres"
-		if c := s.Database.Classification(rule); c.Known && rule.Stores() {
-			if e.Reason = c.Reason; !c.Exact {
-				e.Freshness = "ttl"
-			}
-		}
-		if f.Mode == cache.FeedOff && e.Freshness != "ttl" && e.Freshness != "none" {
-			e.Freshness, e.Reason = "own writes", f.Reason
-		}
 	}
+	c := Classification(s.Database, rule)
+	e.Freshness, e.Reason, e.By, e.Basis = c.Freshness, c.Reason, c.By, c.Basis()
 	return e
+}
+
+// Classification says how a rule's responses are outdated, also those of an HTTP service, of which nobody can see
+// what it reads. Without one of these there may be no database.
+func Classification(d *postgres.Database, rule *rules.Rule) postgres.Classification {
+	switch {
+	case rule.Upstream == "":
+		return d.Classification(rule)
+	case !rule.Stores():
+		return postgres.Classification{Known: true, Freshness: "none", By: postgres.ByTTL, Reason: "it stores nothing"}
+	case !rule.Primary:
+		return postgres.Classification{Known: true, Freshness: "ttl", By: postgres.ByTTL, Reason: "nobody can see what an HTTP service reads"}
+	}
+	c := postgres.Classification{Known: true, Exact: true, Freshness: rule.Freshness.String(), By: postgres.ByTables, Tables: rule.DependsOn}
+	for _, table := range rule.DependsOn {
+		c.Whole = append(c.Whole, table+": the configuration declares that the service reads it")
+	}
+	return c
 }
 
 func (p *Proxy) explainResponse(ctx context.Context, s *state, rule *rules.Rule, r *cache.StoredResponse) ExplainedResponse {

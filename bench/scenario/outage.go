@@ -69,8 +69,8 @@ func (s *Settings) tellPostgresDown(section *report.Section, m *load.Measured, b
 		report.Low("postgres-down.known_p99", "database down: p99 of stored responses", fine.Latency.P99, "ms").Want(10, ours),
 		report.High("postgres-down.refused", "database down: the rest refused with 503", 100*share(refused.Counts.Answered, refused.Asked()), "%").Want(100, ours),
 		report.Low("postgres-down.refused_p50", "database down: a refusal, median", refused.Latency.P50, "ms").Want(10, ours),
-		report.Low("postgres-down.back", "database back: until the first new answer", back.Seconds(), "s").Want((s.breakerOpen()+time.Second).Seconds(), ours).
-			With("the circuit tries again after %s", s.breakerOpen()))
+		report.Low("postgres-down.back", "database back: until the first new answer", back.Seconds(), "s").Want(2, ours).
+			With("the circuit would let a request try again after %s", s.breakerOpen()))
 	section.Charts = append(section.Charts, sliceChart("p99 over time, database down", m, "known", "new"))
 	for what, n := range m.Strange {
 		section.Note("%d × %s", n, what)

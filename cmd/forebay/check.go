@@ -37,10 +37,13 @@ func (c *checkCmd) Run(ctx context.Context) error {
 	if err != nil && !errors.As(err, &mistakes) {
 		return err
 	}
+	var judged []changes.Finding
 	if err == nil {
 		mistakes = append(mistakes, config.Warnings...)
 		if config.Postgres != nil && !c.Offline {
-			mistakes = append(mistakes, c.prepare(ctx, config)...)
+			var found rules.Mistakes
+			found, judged = c.prepare(ctx, config)
+			mistakes = append(mistakes, found...)
 		}
 	}
 	wrong := 0
@@ -49,7 +52,7 @@ func (c *checkCmd) Run(ctx context.Context) error {
 			wrong++
 		}
 	}
-	if err := c.print(mistakes, wrong); err != nil {
+	if err := c.print(mistakes, judged, wrong); err != nil {
 		return err
 	}
 	if wrong > 0 {
@@ -66,15 +69,16 @@ func (c *checkCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// prepare has the database at hand prepare every statement.
-func (c *checkCmd) prepare(ctx context.Context, config *rules.Config) []rules.Mistake {
+// prepare has the database at hand prepare every statement, and returns what is wrong and how each rule would be
+// judged.
+func (c *checkCmd) prepare(ctx context.Context, config *rules.Config) (rules.Mistakes, []changes.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
 	defer cancel()
-	unreachable := func(err error) []rules.Mistake {
-		return []rules.Mistake{{
+	unreachable := func(err error) (rules.Mistakes, []changes.Finding) {
+		return rules.Mistakes{{
 			Position: rules.Position{File: c.Config, Line: 1, Column: 1}, Path: "postgres.url", Warning: true,
 			Message: fmt.Sprintf("statements were not prepared: %v; start the database, or say --offline", err),
-		}}
+		}}, nil
 	}
 	clock := cache.NewClock(time.Now())
 	d, err := postgres.New(postgres.ConfigOf(config.Postgres), postgres.Deps{
@@ -87,7 +91,7 @@ func (c *checkCmd) prepare(ctx context.Context, config *rules.Config) []rules.Mi
 	if err := d.Ping(ctx); err != nil {
 		return unreachable(err)
 	}
-	return append(c.standby(ctx, config, d), d.Prepare(ctx, config.Rules.Rules())...)
+	return append(c.standby(ctx, config, d), d.Prepare(ctx, config.Rules.Rules())...), survey(ctx, config).rules
 }
 
 // standby warns of one that would not be read from.
@@ -105,7 +109,7 @@ func (c *checkCmd) standby(ctx context.Context, config *rules.Config, d *postgre
 	}}
 }
 
-func (c *checkCmd) print(mistakes rules.Mistakes, wrong int) error {
+func (c *checkCmd) print(mistakes rules.Mistakes, judged []changes.Finding, wrong int) error {
 	if c.Format == "json" {
 		type line struct {
 			File    string `json:"file"`
@@ -125,6 +129,9 @@ func (c *checkCmd) print(mistakes rules.Mistakes, wrong int) error {
 		fmt.Fprintln(os.Stderr, m)
 	}
 	if wrong == 0 {
+		for _, f := range judged {
+			fmt.Fprintf(os.Stderr, "%s: %s: %s\n", c.Config, f.Check, f.Detail)
+		}
 		fmt.Fprintf(os.Stderr, "%s: good\n", c.Config)
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"forebay/cache"
 	"forebay/proxy"
 	"forebay/proxy/admin"
 	"forebay/proxy/health"
@@ -178,33 +177,16 @@ func (a *app) ruleReports() []admin.RuleReport {
 }
 
 func (a *app) ruleReport(r *rules.Rule, bypassed bool) admin.RuleReport {
+	c := proxy.Classification(a.database, r)
 	report := admin.RuleReport{
-		Name: r.Name, Source: r.Upstream, Kind: r.Kind, TTL: r.TTL.String(), Tables: r.DependsOn, Tags: r.Tags, Bypass: bypassed,
+		Name: r.Name, Source: cmp.Or(r.Upstream, health.Postgres), Kind: r.Kind, TTL: r.TTL.String(), Tags: r.Tags, Bypass: bypassed,
+		Freshness: c.Freshness, Reason: c.Reason, By: c.By, Judged: c.String(), Tables: c.Tables, Rows: c.Rows, Whole: c.Whole,
 	}
-	if r.Upstream == "" {
-		report.Source = health.Postgres
+	if !r.Stores() {
+		report.TTL = "0s"
 	}
-	switch {
-	case !r.Stores():
-		report.TTL, report.Freshness, report.Reason = "0s", "none", "the rule stores nothing"
-	case r.Upstream != "" && !r.Primary:
-		report.Freshness, report.Reason = "ttl", "nobody can see what an HTTP service reads"
-	case r.Upstream != "":
-		report.Freshness, report.Reason = r.Freshness.String(), "as the configuration declares what the service reads"
-	case r.Freshness == rules.TTLOnly:
-		report.Freshness, report.Reason = "ttl", "the configuration says so"
-	default:
-		c := a.database.Classification(r)
-		report.Freshness, report.Reason = r.Freshness.String(), c.Reason
-		if c.Known {
-			report.Tables = c.Tables
-			if !c.Exact {
-				report.Freshness = "ttl"
-			}
-		}
-		if f := a.log.Feed(); f.Mode == cache.FeedOff && report.Freshness != "ttl" {
-			report.Freshness, report.Reason = "own writes", "writes through forebay outdate it, other changes do not before its ttl ends: "+f.Reason
-		}
+	if !c.Known {
+		report.Tables = r.DependsOn
 	}
 	return report
 }

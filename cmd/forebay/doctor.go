@@ -14,6 +14,7 @@ import (
 
 	"forebay/cache"
 	"forebay/cache/redis"
+	"forebay/proxy"
 	"forebay/rules"
 	"forebay/upstream/changes"
 	"forebay/upstream/postgres"
@@ -56,12 +57,8 @@ func examine(ctx context.Context, config *rules.Config) []changes.Finding {
 	var findings []changes.Finding
 	if p := config.Postgres; p != nil {
 		seen := survey(ctx, config)
-		findings = append(findings, seen.findings...)
-		cfg := changes.ConfigOf(p, p.Changes)
-		if p.Publication != "" {
-			cfg.Publication = p.Publication
-		}
-		findings = append(findings, changes.Examine(ctx, cfg, seen.wanted, nil)...)
+		findings = append(append(findings, seen.rules...), seen.findings...)
+		findings = append(findings, changes.Examine(ctx, feedConfig(p), seen.wanted, nil)...)
 	} else {
 		findings = append(findings, changes.Finding{Check: "postgres", State: changes.FindingOK, Detail: "the configuration has no postgres; responses of upstreams go by their lifetimes"})
 	}
@@ -81,15 +78,18 @@ func (w *watcher) Wait(context.Context, uint64) bool { return false }
 type surveyed struct {
 	wanted   map[uint32][]int16
 	tables   []string
-	findings []changes.Finding // of each rule, how its responses are judged
+	rules    []changes.Finding // of each rule, how its responses are judged
+	findings []changes.Finding // of all else
 }
 
-// survey finds out what the rules read, without running them.
+// survey finds out what the rules read, without running them, and how a feed would hear of that.
 func survey(ctx context.Context, config *rules.Config) surveyed {
 	w := &watcher{}
+	log := cache.NewChangeLog("doctor")
+	var foreseen changes.Foresight
 	database, err := postgres.New(postgres.ConfigOf(config.Postgres), postgres.Deps{
-		Log: cache.NewChangeLog("doctor"), Clock: cache.NewClock(time.Now()), Logger: slog.New(slog.DiscardHandler),
-		Metrics: metrics.NewSet(), Feed: w,
+		Log: log, Clock: cache.NewClock(time.Now()), Logger: slog.New(slog.DiscardHandler),
+		Metrics: metrics.NewSet(), Feed: w, Uncovered: func(oid uint32) string { return reasonOf(foreseen.Uncovered, oid) },
 	})
 	if err != nil {
 		return surveyed{findings: []changes.Finding{{Check: "postgres", State: changes.FindingFail, Detail: err.Error()}}}
@@ -101,49 +101,60 @@ func survey(ctx context.Context, config *rules.Config) surveyed {
 			Check: "statements", State: changes.FindingFail, Detail: err.Error(), Fix: "forebay check -c FILE says what is wrong with statements",
 		})
 	}
+	seen.wanted = w.wanted
+	if foreseen, err = changes.Foresee(ctx, feedConfig(config.Postgres), w.wanted); err == nil {
+		log.SetFeed(foreseen.Feed)
+	}
 	for _, r := range config.Rules.Rules() {
-		if r.Query == nil || !r.Stores() {
-			continue
+		if r.Stores() {
+			c := proxy.Classification(database, r)
+			seen.tables = append(seen.tables, c.Tables...)
+			seen.rules = append(seen.rules, ruleFinding(r, c))
 		}
-		c := database.Classification(r)
-		seen.tables = append(seen.tables, c.Tables...)
-		seen.findings = append(seen.findings, ruleFinding(r, c))
 	}
 	slices.Sort(seen.tables)
-	seen.tables, seen.wanted = slices.Compact(seen.tables), w.wanted
+	seen.tables = slices.Compact(seen.tables)
 	if config.Postgres.Standby != "" {
 		seen.findings = append(seen.findings, examineStandby(ctx, database))
 	}
 	return seen
 }
 
+// feedConfig is the feed's configuration.
+func feedConfig(config *rules.Postgres) changes.Config {
+	cfg := changes.ConfigOf(config, config.Changes)
+	if config.Publication != "" {
+		cfg.Publication = config.Publication
+	}
+	return cfg
+}
+
+// reasonOf returns why changes to a relation would not be heard of; "" if they would.
+func reasonOf(uncovered []changes.Uncovered, oid uint32) string {
+	for i := range uncovered {
+		if u := &uncovered[i]; u.Oid == oid && !u.Rows {
+			return u.Reason
+		}
+	}
+	return ""
+}
+
+// ruleFinding says how a rule's responses are judged. That one goes by its TTL is worth a second look, unless the
+// configuration asks for it or nothing else can be had.
 func ruleFinding(r *rules.Rule, c postgres.Classification) changes.Finding {
-	f := changes.Finding{Check: "rule " + r.Name, State: changes.FindingOK}
-	switch {
-	case r.Freshness == rules.TTLOnly:
-		f.Detail = "by its lifetime alone, as the configuration says"
-	case !c.Known:
-		f.State, f.Detail = changes.FindingWarn, "what it reads is not known yet"
-	case !c.Exact:
-		f.State, f.Detail = changes.FindingWarn, "by its lifetime alone: "+c.Reason
-	default:
-		on := append([]string{}, c.Rows...)
-		for _, table := range c.Tables {
-			if !hasRows(c.Rows, table) {
-				on = append(on, table)
-			}
-		}
-		f.Detail = "outdated by changes to " + strings.Join(on, ", ")
-		if c.Reason != "" {
-			f.State = changes.FindingWarn
-			f.Detail += "; " + c.Reason
-		}
+	f := changes.Finding{Check: "rule " + r.Name, State: changes.FindingOK, Detail: c.String()}
+	if !c.Exact && r.Freshness != rules.TTLOnly && r.Upstream == "" {
+		f.State = changes.FindingWarn
 	}
 	return f
 }
 
 func examineStandby(ctx context.Context, database *postgres.Database) changes.Finding {
 	f := changes.Finding{Check: "standby", State: changes.FindingWarn}
+	if err := database.Ping(ctx); err != nil {
+		f.Detail = "it is not looked at, since the primary does not answer"
+		return f
+	}
 	found, err := database.ExamineStandby(ctx)
 	switch {
 	case err != nil:
@@ -154,16 +165,6 @@ func examineStandby(ctx context.Context, database *postgres.Database) changes.Fi
 		f.State, f.Detail = changes.FindingOK, fmt.Sprintf("it follows the primary and has %d bytes of its log to replay", found.Behind)
 	}
 	return f
-}
-
-// hasRows reports whether certain rows of the table alone matter.
-func hasRows(rows []string, table string) bool {
-	for _, r := range rows {
-		if strings.HasPrefix(r, table+"[") {
-			return true
-		}
-	}
-	return false
 }
 
 func examineRedis(ctx context.Context, config *rules.Config) changes.Finding {

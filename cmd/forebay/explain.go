@@ -80,6 +80,9 @@ func printExplanation(to io.Writer, x *proxy.Explanation) error {
 		freshness += ": " + x.Reason
 	}
 	line("freshness", "%s", freshness)
+	if x.Basis != "" {
+		line("outdated by", "%s", x.Basis)
+	}
 	if x.Freshness == "exact" || x.Freshness == "bounded" {
 		line("policy", "max_lag %s, on_lost %s", x.MaxLag, x.OnLost)
 	}

@@ -23,12 +23,8 @@ const (
 
 // newFeed makes the change feed and what the database needs of it.
 func (a *app) newFeed(config *rules.Postgres, deps *postgres.Deps) error {
-	cfg := changes.ConfigOf(config, config.Changes)
-	if config.Publication != "" {
-		cfg.Publication = config.Publication
-	}
 	ddl := func() { a.database.Hurry() } // set before the feed runs
-	feed, err := changes.New(cfg, changes.Deps{Log: a.log, Clock: a.clock, Logger: a.logger, Metrics: a.metrics, DDL: ddl})
+	feed, err := changes.New(feedConfig(config), changes.Deps{Log: a.log, Clock: a.clock, Logger: a.logger, Metrics: a.metrics, DDL: ddl})
 	if err != nil {
 		return fmt.Errorf("cannot use postgres.changes: %w", err)
 	}

@@ -78,7 +78,11 @@ type RuleReport struct {
 	TTL       string   `json:"ttl"`            // 0s: never stored
 	Freshness string   `json:"freshness"`      // exact: changes outdate it; own writes: those through forebay; ttl: time and purges only; none: nothing is stored
 	Reason    string   `json:"reason"`         // why it is judged so
+	By        string   `json:"by"`             // rows, tables, fills or ttl: what outdates its responses; empty while it is not known
+	Judged    string   `json:"judged"`         // all of it in a sentence
 	Tables    []string `json:"tables"`         // as far as found or declared
+	Rows      []string `json:"rows"`           // of tables: those of which certain rows alone matter, as in "clients[id]"
+	Whole     []string `json:"whole"`          // why rows of the others are not told apart, as in "orders: …"
 	Tags      []string `json:"tags"`
 	Bypass    bool     `json:"bypass"`
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"forebay/cache"
 )
 
 // States of a Finding.
@@ -250,7 +252,7 @@ func (d *doctor) commits(s server) {
 
 // relations checks each of the wanted ones.
 func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint32][]int16) {
-	c, err := readCatalogue(ctx, conn, wanted)
+	c, covered, uncovered, err := d.coverages(ctx, conn, wanted)
 	if err != nil {
 		d.add("tables", FindingFail, "", "%s", err)
 		return
@@ -259,6 +261,22 @@ func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 		d.add("event triggers", FindingOK, "", "DDL arrives within its transaction")
 	} else if d.feed.cfg.Mode != ModeNotify {
 		d.add("event triggers", FindingWarn, "run what `forebay changes install` prints", "DDL is noticed by the catalogue poll, within %v", d.feed.cfg.Poll)
+	}
+	for _, u := range uncovered {
+		state := FindingFail
+		if u.Rows {
+			state = FindingWarn
+		}
+		d.add("table "+u.Name, state, u.Fix, "%s", u.Reason)
+	}
+	d.add("tables", FindingOK, "", "%d relations can be followed", len(covered))
+}
+
+// coverages tells which of the wanted relations could be followed, and why not the others.
+func (d *doctor) coverages(ctx context.Context, conn *pgx.Conn, wanted map[uint32][]int16) (*catalogue, map[uint32]cache.Coverage, []Uncovered, error) {
+	c, err := readCatalogue(ctx, conn, wanted)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	w := &follower{feed: d.feed}
 	if d.feed.cfg.Mode != ModeNotify {
@@ -272,14 +290,7 @@ func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 		}
 	}
 	covered, uncovered, _ := c.coverages(w.wantedOf(wanted), covers, w.why)
-	for _, u := range uncovered {
-		state := FindingFail
-		if u.Rows {
-			state = FindingWarn
-		}
-		d.add("table "+u.Name, state, u.Fix, "%s", u.Reason)
-	}
-	d.add("tables", FindingOK, "", "%d relations can be followed", len(covered))
+	return c, covered, uncovered, nil
 }
 
 // running checks the feed that runs.

@@ -22,6 +22,9 @@ const (
 	farewellTime = 2 * time.Second // to leave nothing behind at the end
 )
 
+// offByChoice is why a feed is off that nobody wants.
+const offByChoice = "changes made outside forebay are not followed: postgres.changes is off"
+
 // Feed follows what others change and marks it in a change log. Safe for concurrent use.
 type Feed struct {
 	cfg     Config
@@ -69,7 +72,7 @@ func New(cfg Config, deps Deps) (*Feed, error) {
 // started has ended and the publication is removed.
 func (f *Feed) Run(ctx context.Context) error {
 	if f.cfg.Mode == ModeOff {
-		f.face.off("changes made outside forebay are not followed: postgres.changes is off")
+		f.face.off(offByChoice)
 		<-ctx.Done()
 		return nil
 	}

@@ -171,6 +171,92 @@ func TestBreakerAnswersAtOnceAndRecovers(t *testing.T) {
 	}
 }
 
+// trip takes the database away until the site's breaker is open.
+func (r *relay) trip(t *testing.T, s *site) {
+	t.Helper()
+	r.refuse(true)
+	r.cut()
+	eventually(t, "the breaker opens", func() bool {
+		_, err := s.Fill(t.Context(), s.call(t, "GET /one", ""))
+		return failure(t, err).Class == postgres.CircuitOpen
+	})
+}
+
+func TestBreakerClosesAsSoonAsTheDatabaseIsThereAgain(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, newDatabase(t, server, faultsSchema))
+	s := newUnstarted(t, r.url, faultsRoutes, noRetries, longOpen)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	s.body(t, "GET /one")
+	r.trip(t, s)
+	r.refuse(false)
+	eventually(t, "the database answers again", func() bool {
+		_, err := s.Fill(t.Context(), s.call(t, "GET /one", ""))
+		return err == nil
+	})
+}
+
+// A database that answers something says nothing of what else was wrong with it, and one that goes down again
+// as soon as it is back gets the rest that the breaker is for.
+func TestBreakerIsClosedEarlyOnlyAfterAnAbsence(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, server, faultsSchema)
+	f := func(name string, revives bool, trip func(t *testing.T, r *relay, s *site)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRelay(t, database)
+			s := newSiteOn(t, r.url, faultsRoutes, noRetries, longOpen, impatient)
+			s.body(t, "GET /one")
+			trip(t, r, s)
+			if got := s.BreakerState(); got != "open" {
+				t.Fatalf("breaker is %s", got)
+			}
+			if postgres.Revive(t.Context(), s.Database) {
+				t.Error("closed while nothing answers")
+			}
+			r.refuse(false)
+			if got := postgres.Revive(t.Context(), s.Database); got != revives {
+				t.Errorf("closed early: %t; want %t", got, revives)
+			}
+		})
+	}
+	ask := func(t *testing.T, s *site, request string, times int) {
+		for range times {
+			_, err := s.Fill(t.Context(), s.call(t, request, ""))
+			failure(t, err)
+		}
+	}
+	absent := func(t *testing.T, r *relay, s *site) { r.trip(t, s) }
+	after := func(request string, times int) func(t *testing.T, r *relay, s *site) {
+		return func(t *testing.T, r *relay, s *site) {
+			ask(t, s, request, times)
+			r.trip(t, s)
+		}
+	}
+	f("absent", true, absent)
+	f("absent after a caller's mistake", true, after("GET /number?n=x", 2))
+	f("statement timeouts", false, after("GET /sleep?seconds=5", 3))
+	f("absent after a statement timeout", false, after("GET /sleep?seconds=5", 1))
+	f("out of memory", false, after("GET /fail?code=53200", 3))
+	f("a function that says so", false, after("GET /fail?code=57P01", 3))
+	f("absent after a success after a statement timeout", true, func(t *testing.T, r *relay, s *site) {
+		ask(t, s, "GET /sleep?seconds=5", 2)
+		s.body(t, "GET /one")
+		r.trip(t, s)
+	})
+	f("absent once more", false, func(t *testing.T, r *relay, s *site) {
+		r.trip(t, s)
+		r.refuse(false)
+		if !postgres.Revive(t.Context(), s.Database) {
+			t.Error("not closed")
+		}
+		r.trip(t, s)
+	})
+}
+
 // A call that says nothing about the database neither closes a circuit that is trying it again nor opens it.
 func TestHalfOpenCircuitIsNotClosedByWhoLeaves(t *testing.T) {
 	t.Parallel()

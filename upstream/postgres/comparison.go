@@ -14,7 +14,7 @@ import (
 // watchQuery makes a print of each relation in $1, and tells of each whether a column of it may have changed since
 // the snapshot that began with its id in $2; a print of all relations together, for those that are not
 // watched yet; and of what may change what any statement means: functions, operators, casts, types, the labels of
-// enums, collations, text search, settings, and what the roles may see that statements run as, or views and functions in them. VACUUM and
+// enums, collations and which columns have those that take different texts for equal, text search, settings, and what the roles may see that statements run as, or views and functions in them. VACUUM and
 // ANALYZE leave them as they are, and so do other sessions' temporary tables. The array that Postgres makes beside
 // each type, each table's row type too, says nothing that its element does not.
 //
@@ -67,7 +67,9 @@ union all select 'meanings', pg_catalog.md5(pg_catalog.concat_ws(';',
   (select pg_catalog.string_agg(m.mapcfg || ':' || m.xmin, ',' order by m.mapcfg, m.maptokentype, m.mapseqno) from pg_catalog.pg_ts_config_map m),
   (select pg_catalog.string_agg(pg_catalog.concat_ws(':', r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls,
     (select pg_catalog.string_agg(m.roleid || ':' || m.xmin, ',' order by m.roleid, m.xmin::text) from pg_catalog.pg_auth_members m where m.member = r.oid)), ',' order by r.oid)
-    from acting join pg_catalog.pg_roles r on r.oid = acting.oid))), false`
+    from acting join pg_catalog.pg_roles r on r.oid = acting.oid),
+  (select pg_catalog.string_agg(l.oid || ':' || a.attrelid || ':' || a.attnum, ',' order by l.oid, a.attrelid, a.attnum)
+    from pg_catalog.pg_collation l join pg_catalog.pg_attribute a on a.attcollation = l.oid where not l.collisdeterministic))), false`
 
 // horizonQuery asks for the next transaction id, and then for those that are at work in this database; a standby
 // knows no database of those. In this order, and before the prints are taken: what is missing has ended by then.

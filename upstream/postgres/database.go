@@ -217,13 +217,16 @@ func sessionOf(pg *pgconn.PgConn) *session {
 	return s
 }
 
-// Run watches the database's catalogue until ctx ends, then closes the pool, waiting for those who use it.
+// Run watches the database's catalogue, and whether a database that was gone is back, until ctx ends. Then it
+// closes the pool, waiting for those who use it.
 func (d *Database) Run(ctx context.Context) error {
 	defer d.Close()
 	var work sync.WaitGroup
 	defer work.Wait()
+	work.Go(func() { d.attend(ctx) })
 	if d.standby != nil {
 		work.Go(func() { d.standby.watch(ctx) })
+		work.Go(func() { d.standby.attend(ctx) })
 	}
 	d.watch(ctx)
 	return nil

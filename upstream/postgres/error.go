@@ -18,6 +18,8 @@ type Error struct {
 	Items      []ItemError
 	RetryAfter time.Duration
 	Err        error
+
+	absent bool // of Unavailable: the database was not there, which is all that is known to be wrong
 }
 
 // ItemError is what is wrong with one item of an atomic batch.

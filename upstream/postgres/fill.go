@@ -390,7 +390,7 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 		return nil, nil, errUncounted
 	default:
 		next := *known
-		next.relations = seen.relations
+		next.relations = withoutAbove(seen.relations, known.named)
 		known = &next
 	}
 	return f.d.publish(f.k, known, now), seen.relations, nil

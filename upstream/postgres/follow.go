@@ -81,7 +81,7 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 // survey makes a finding of a rule without running it.
 func (s *session) survey(ctx context.Context, k *knowledge) error {
 	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
-	e, err := s.examine(ctx, k, nil)
+	e, err := s.examine(ctx, k, nil, verdict{})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type finding struct {
 	since      *comparison // after which what was found was read
 	at         cache.Instant
 	relations  []relation // sorted by oid; of an every-fill rule, all that any fill has touched
+	named      []uint32   // of relations, see withoutAbove; nil: not known
 	declared   []uint32
 	every      bool
 	ttl        bool
@@ -113,7 +114,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	v := all.judge(texts, k.rule.Pure, len(f.declared) > 0)
 	f.every, f.reason, f.ttl, f.timed = v.every, v.ttl, v.ttl != "", v.timed
 	if !f.ttl && !f.every {
-		if f.every, err = s.tellRows(ctx, k, f, v.inlined); err != nil {
+		if f.every, err = s.tellRows(ctx, k, f, v); err != nil {
 			return nil, err
 		}
 	}
@@ -132,8 +133,9 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // tellRows finds out of which tables a rule of SQL alone reads certain rows only. A statement that cannot
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
-func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functions []string) (calls bool, err error) {
-	e, err := s.examine(ctx, k, f.relations)
+func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, v verdict) (calls bool, err error) {
+	functions := v.inlined
+	e, err := s.examine(ctx, k, f.relations, v)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil
@@ -142,6 +144,10 @@ func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, functi
 		return true, err
 	}
 	f.rows, f.whole = e.rows, e.whole
+	if len(functions) == 0 {
+		f.named = e.named
+		f.relations = withoutAbove(f.relations, f.named)
+	}
 	return false, nil
 }
 
@@ -227,7 +233,7 @@ func (d *Database) publish(k *knowledge, f *finding, now cache.Instant) *finding
 // asked for scans as well, could not tell whether the rule reads pg_class itself.
 func (f *finding) again(seen sight) *finding {
 	next := *f
-	next.relations = seen.relations
+	next.relations = withoutAbove(seen.relations, f.named)
 	if seen.catalogue && !f.ttl {
 		next.ttl, next.reason = true, ownCatalogue
 	}

@@ -59,7 +59,7 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 			m.requests[c] = set.GetOrCreateCounter(`forebay_upstream_requests_total{upstream="` + name + `",outcome="` + label(c) + `"}`)
 		}
 	}
-	set.GetOrCreateGauge(`forebay_breaker_state{upstream="`+name+`"}`, func() float64 { return float64(d.breaker.circuit.State()) })
+	set.GetOrCreateGauge(`forebay_breaker_state{upstream="`+name+`"}`, func() float64 { return float64(d.breaker.state()) })
 	if d.primary != nil {
 		return m // what follows is of the primary's pool, and of all rules
 	}
@@ -72,8 +72,8 @@ func newMetrics(set *metrics.Set, d *Database) *databaseMetrics {
 	set.GetOrCreateGauge(`forebay_db_pool_available`, func() float64 { return float64(d.Stats().Available) })
 	set.GetOrCreateGauge(`forebay_db_pool_in_use`, func() float64 { return float64(d.Stats().InUse) })
 	set.GetOrCreateGauge(`forebay_db_pool_waiting`, func() float64 { return float64(d.Stats().Waiting) })
-	for _, how := range []string{"rows", "tables", "ttl"} {
-		set.GetOrCreateGauge(`forebay_db_rules{judged="`+how+`"}`, func() float64 { return d.judged(how) })
+	for _, by := range []string{ByRows, ByTables, ByFills, ByTTL} {
+		set.GetOrCreateGauge(`forebay_db_rules{judged="`+by+`"}`, func() float64 { return d.judged(by) })
 	}
 	return m
 }
@@ -89,17 +89,12 @@ func label(c ErrorClass) string {
 	return string(b)
 }
 
-// judged returns how many of the known rules are judged by rows, by whole tables, or by time alone.
-func (d *Database) judged(how string) float64 {
+// judged returns how many of the known rules are judged so: by rows, by whole tables, by what each fill reads, or
+// by time alone.
+func (d *Database) judged(by string) float64 {
 	n := 0
-	d.known.Range(func(r, k any) bool {
-		f := k.(*knowledge).found.Load()
-		if f == nil || !r.(*rules.Rule).Stores() {
-			return true
-		}
-		exact := d.Classification(r.(*rules.Rule)).Exact
-		switch {
-		case !exact && how == "ttl", exact && f.byRows() && how == "rows", exact && !f.byRows() && how == "tables":
+	d.known.Range(func(rule, _ any) bool {
+		if r := rule.(*rules.Rule); r.Stores() && d.Classification(r).By == by {
 			n++
 		}
 		return true

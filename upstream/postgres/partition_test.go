@@ -169,3 +169,31 @@ func TestPurgeOfAPartition(t *testing.T) {
 		t.Errorf("the table is %s, the partition %s", a, b)
 	}
 }
+
+// To plan for a partition locks what it is of, if the session does not remember it: nothing of that is read, unless
+// a function does.
+func TestAPartitionReadByItsNameIsNotItsTable(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, server, partitionedSchema+`
+		create function everyone() returns setof clients language sql stable as 'select * from clients';
+		create view americans as select * from americas;
+		create view europeans as select count(*) from clients_eu where exists (select from clients where region = 'us');`)
+	for query, want := range map[string]string{
+		"select count(*) from clients_eu":                                         "clients_eu",
+		"select count(*) from americas_1":                                         "americas_1",
+		"select count(*) from americas":                                           "americas",
+		"select count(*) from americans, clients_eu":                              "americans americas clients_eu",
+		"select count(*) from clients_eu e join clients c using (id)":             "clients",
+		"select * from europeans":                                                 "clients europeans",
+		"select count(*) from clients_eu, everyone()":                             "clients",
+		"select count(*) from clients_eu where id in (select id from everyone())": "clients",
+	} {
+		s := newSiteOn(t, database, "- {route: GET /n, ttl: 60s, query: \""+query+"\"}")
+		for round := range 3 {
+			f := s.fill(t, "GET /n")
+			if got := s.tables(f); got != want {
+				t.Errorf("round %d: %s depends on %q; want %q", round, query, got, want)
+			}
+		}
+	}
+}

@@ -41,6 +41,7 @@ type verdict struct {
 	ttl   string // why changes cannot be followed; "" if they can
 	timed string // how the answer depends on the time of day, for people; "" if it does not
 
+	reached []string // names of the functions, in lower case
 	// inlined are functions that do not matter if no plan calls them: then they are SQL like the rest.
 	inlined []string
 }
@@ -81,6 +82,9 @@ func (all *functions) judge(texts []string, pure, declared bool) verdict {
 	// Whether the rule touches the types of these casts and operators is not known: looking each time is enough.
 	r.verdict.every = r.verdict.every || r.verdict.ttl != ttl
 	r.verdict.ttl, r.verdict.timed = ttl, timed
+	for f := range r.seen {
+		r.verdict.reached = append(r.verdict.reached, f.name)
+	}
 	return r.verdict
 }
 

@@ -74,6 +74,21 @@ func tops(relations []relation) []relation {
 	})
 }
 
+// withoutAbove leaves out what others among the relations are partitions of, where the statement does not name it: that
+// was locked to plan for the partition, and only if the session did not remember what it asked there. Nothing of it
+// is read. It holds for statements that read what they name and what is below, and nothing by functions; named is
+// nil of others, which keep all.
+func withoutAbove(relations []relation, named []uint32) []relation {
+	if named == nil {
+		return relations
+	}
+	is := func(oid uint32) bool { return slices.Contains(named, oid) }
+	return slices.DeleteFunc(slices.Clone(relations), func(r relation) bool {
+		return r.kind == 'p' && !is(r.oid) && !slices.ContainsFunc(r.ancestors, is) &&
+			slices.ContainsFunc(relations, func(below relation) bool { return slices.Contains(below.ancestors, r.oid) })
+	})
+}
+
 const relationsQuery = `select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity,
   coalesce((
     with recursive above (oid) as (

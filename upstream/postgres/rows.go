@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"forebay/cache"
 	"forebay/rules"
 )
@@ -79,10 +81,14 @@ func (c *rowCondition) text(written string) (text string, ok bool) {
 // examination is what looking at a rule's statements without running them found.
 type examination struct {
 	oids []uint32 // what they have locked when they were planned
-	rows map[uint32][]rowCondition
+	// named are those of oids that their texts name, and the texts of the views and policies in these: what had been
+	// locked before they were planned.
+	named []uint32
+	rows  map[uint32][]rowCondition
 	// whole says why a table is depended on as a whole, for those that appear in a plan.
-	whole map[uint32]string
-	words words // of the plans: what is called there
+	whole  map[uint32]string
+	words  words  // of the plans: what is called there
+	sloppy string // why texts that are different may count as equal; "" if they do not
 }
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
@@ -91,6 +97,9 @@ const examineScript = `begin; select pg_catalog.set_config('plan_cache_mode', 'f
   pg_catalog.set_config('enable_partition_pruning', '%[5]s', true);
 prepare %[1]s as %[2]s
 ;
+select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
+where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
+  and l.database = %[4]d;
 explain (verbose, format json) execute %[1]s%[3]s;
 select coalesce(pg_catalog.string_agg(distinct l.relation::text, ','), '') from pg_catalog.pg_lock_status() l
 where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
@@ -107,9 +116,9 @@ type mention struct {
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why. Known are relations that were found before: whether planning for a partition locks
-// what it is of depends on what the session remembers.
-func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (examination, error) {
+// apart: the error says why. Known are relations that were found before; v
+// is of the functions that the statements reach.
+func (s *session) examine(ctx context.Context, k *knowledge, known []relation, v verdict) (examination, error) {
 	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	var mentions []mention
 	for i, st := range k.statements {
@@ -124,12 +133,20 @@ func (s *session) examine(ctx context.Context, k *knowledge, known []relation) (
 	}
 	slices.Sort(e.oids)
 	e.oids = slices.Compact(e.oids)
+	slices.Sort(e.named)
+	e.named = slices.Compact(e.named)
 	relations, err := s.relations(ctx, e.oids)
 	if err != nil {
 		return examination{}, err
 	}
+	if len(v.inlined) == 0 {
+		relations = withoutAbove(relations, e.named)
+	}
 	columns, err := s.columns(ctx, e.oids)
 	if err != nil {
+		return examination{}, err
+	}
+	if e.sloppy, err = s.sloppiness(ctx, k.statements, e.oids, v.reached); err != nil {
 		return examination{}, err
 	}
 	resolve(mentions, relations)
@@ -154,25 +171,25 @@ func (s *session) plan(ctx context.Context, st *statement, nth int, pruning stri
 		}
 		return nil, false, fmt.Errorf("plan statement %q: %w", st.label, err)
 	}
-	if len(results) != 8 || len(results[3].Rows) == 0 || len(results[4].Rows) != 1 || len(results[5].Rows) != 1 {
+	if len(results) != 9 || slices.ContainsFunc(results[3:7], func(r *pgconn.Result) bool { return len(r.Rows) == 0 }) {
 		return nil, false, fmt.Errorf("plan statement %q: %d answers", st.label, len(results))
 	}
-	scans, incomplete, err := parsePlan(results[3].Rows[0][0])
+	explained := results[4].Rows[0][0]
+	scans, incomplete, err := parsePlan(explained)
 	if err != nil {
 		return nil, false, err
 	}
-	locked, err := parseOids(string(results[4].Rows[0][0]))
-	if err != nil {
-		return nil, false, err
+	var lists [3][]uint32
+	for i, at := range []int{3, 5, 6} {
+		if lists[i], err = parseOids(string(results[at].Rows[0][0])); err != nil {
+			return nil, false, err
+		}
 	}
-	types, err := parseOids(string(results[5].Rows[0][0]))
-	if err != nil {
-		return nil, false, err
-	}
-	for word, called := range wordsOf(strings.ReplaceAll(string(results[3].Rows[0][0]), `\"`, `"`)) {
+	named, locked, types := lists[0], lists[1], lists[2]
+	for word, called := range wordsOf(strings.ReplaceAll(string(explained), `\"`, `"`)) {
 		e.words[word] = e.words[word] || called
 	}
-	e.oids = append(e.oids, locked...)
+	e.oids, e.named = append(e.oids, locked...), append(e.named, named...)
 	mentions = make([]mention, len(scans))
 	for i := range scans {
 		mentions[i] = mention{scan: scans[i], statement: st, types: types}
@@ -202,9 +219,13 @@ func (e *examination) tell(r relation, mentions []mention, columns map[uint32]ma
 			continue
 		}
 		mentioned = true
-		condition, ok := m.condition(columns[m.relation.oid])
+		condition, ok, doubtful := m.condition(columns[m.relation.oid], e.sloppy == "")
 		if ok && m.relation.oid != r.oid {
 			condition, ok = condition.as(columns[r.oid])
+		}
+		if !ok && doubtful {
+			e.whole[r.oid] = e.sloppy
+			return
 		}
 		if !ok {
 			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
@@ -220,8 +241,8 @@ func (e *examination) tell(r relation, mentions []mention, columns map[uint32]ma
 }
 
 // condition returns the first equality of the mention by which rows can be told apart: a column of the
-// parameter's type.
-func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool) {
+// parameter's type. Doubtful: there is one of texts, and these are not strict.
+func (m *mention) condition(columns map[string]rowCondition, strict bool) (condition rowCondition, ok, doubtful bool) {
 	for _, eq := range m.equalities {
 		c, known := columns[eq.column]
 		if !known || eq.parameter < 1 || eq.parameter > len(m.types) || eq.parameter > len(m.statement.params) {
@@ -230,13 +251,19 @@ func (m *mention) condition(columns map[string]rowCondition) (rowCondition, bool
 		if kind := m.types[eq.parameter-1]; !c.comparedWith(kind, eq) {
 			continue
 		}
+		if c.isText() && !strict {
+			doubtful = true
+			continue
+		}
 		c.list = eq.any
 		if c.argument = m.statement.params[eq.parameter-1]; c.argument >= 0 {
-			return c, true
+			return c, true, false
 		}
 	}
-	return rowCondition{}, false
+	return rowCondition{}, false, doubtful
 }
+
+func (c *rowCondition) isText() bool { return c.kind == oidText || c.kind == oidVarchar }
 
 // as returns the condition on a partition as one on its table.
 func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
@@ -251,25 +278,25 @@ func (c rowCondition) as(columns map[string]rowCondition) (rowCondition, bool) {
 // comparedWith reports whether the column is compared with a parameter of that type as it is: by the equality
 // of their common type.
 func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
-	isText := c.kind == oidText || c.kind == oidVarchar
 	switch {
 	case eq.any:
-		return kind != 0 && kind == c.array && (isText || !eq.asText)
-	case isText:
+		return kind != 0 && kind == c.array && (c.isText() || !eq.asText)
+	case c.isText():
 		return kind == oidText || kind == oidVarchar
 	}
 	return kind == c.kind && !eq.asText
 }
 
 // columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
-// the stream; equality that somebody defined anew is not what is thought here. By which collation texts are
-// compared a plan does not show: where there is one that takes different texts for equal, none are told apart.
+// the stream; equality that somebody defined anew is not what is thought here. A text that is compared by a collation
+// of its own that takes different texts for equal is none; that another one may come in is sloppiness's matter.
 const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e',
   case a.atttypid when 1043 then 1009 else t.typarray end
 from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+left join pg_catalog.pg_collation l on l.oid = a.attcollation
 where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
   and (t.typtype = 'e' or a.atttypid in (16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950))
-  and (a.atttypid not in (25, 1043) or not exists (select from pg_catalog.pg_collation l where not l.collisdeterministic))
+  and coalesce(l.collisdeterministic, true)
   and not exists (select from pg_catalog.pg_operator o where o.oprname = '=' and o.oid >= 16384
     and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))`
 

@@ -203,37 +203,3 @@ func TestListsAreRowsOfTheirElements(t *testing.T) {
 		}
 	}
 }
-
-// By which collation texts are compared a plan does not show. Where one takes different texts for equal, no
-// rows are told apart by texts, however they are compared.
-func TestSloppyCollationsTellNoRowsApart(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, rowsSchema+`create collation sloppy (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-		create function same(a text, b text) returns bool language sql immutable as 'select a = b collate sloppy';
-		create table c (id int primary key, ci text collate sloppy);`, `
-- route: GET /column
-  ttl: 60s
-  params: {s: text}
-  query: select id from c where ci = @s
-- route: GET /clause
-  ttl: 60s
-  params: {s: text}
-  query: select id from t where txt = @s collate sloppy
-- route: GET /function
-  ttl: 60s
-  params: {s: text}
-  query: select id from t where same(txt, @s)
-- route: GET /number
-  ttl: 60s
-  params: {i: int}
-  query: select id from t where id = @i
-`)
-	if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
-		t.Fatal(err)
-	}
-	for request, want := range map[string]int{"GET /column?s=1": 0, "GET /clause?s=1": 0, "GET /function?s=1": 0, "GET /number?i=1": 1} {
-		if got := s.Classification(s.call(t, request, "").Rule); len(got.Rows) != want || !got.Known {
-			t.Errorf("%s is judged %+v", request, got)
-		}
-	}
-}

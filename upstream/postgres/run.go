@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -152,11 +153,11 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, &Error{Class: Canceled, Status: 499, Detail: "The request was given up.", Err: err}
 	case waitCtx.Err() == nil || errors.As(err, &connect):
-		return nil, unavailable(err)
+		return nil, absent(err)
 	case pool.Stat().AcquiredConns() == 0 && d.clock.Now().Sub(start) < min(d.cfg.ConnectTimeout, slowConnect):
 		return nil, &Error{Class: Deadline, Status: 504, Detail: "The database was not reached within the time that this route allows.", Err: err}
 	case pool.Stat().AcquiredConns() == 0:
-		return nil, unavailable(err) // nobody holds one: it is connecting that takes so long
+		return nil, absent(err) // nobody holds one: it is connecting that takes so long
 	}
 	d.metrics.timeouts.Inc()
 	return nil, &Error{
@@ -173,4 +174,14 @@ func (d *Database) release(conn *pgxpool.Conn) {
 
 func unavailable(err error) *Error {
 	return &Error{Class: Unavailable, Status: 503, RetryAfter: time.Second, Err: err, Detail: "The database cannot be reached at present."}
+}
+
+// absent is unavailable where the database may just not be there: it cannot be connected to, broke the
+// connection off, or says that it is starting or ending.
+func absent(err error) *Error {
+	e := unavailable(err)
+	var said *pgconn.PgError
+	e.absent = !errors.As(err, &said) || said.SeverityUnlocalized == "FATAL" &&
+		(said.Code == pgerrcode.AdminShutdown || said.Code == pgerrcode.CrashShutdown || said.Code == pgerrcode.CannotConnectNow)
+	return e
 }

@@ -34,7 +34,7 @@ func (d *Database) explain(ctx context.Context, err error, took time.Duration) *
 	case errors.Is(err, wire.ErrNeedsToJSON), errors.Is(err, wire.ErrMismatch), errors.Is(err, errShapeChanged), errors.Is(err, errNoTable):
 		return fault(err)
 	}
-	return unavailable(err)
+	return absent(err)
 }
 
 // explainServer explains what the server said.
@@ -90,7 +90,7 @@ func explainClass(pg *pgconn.PgError, err error) *Error {
 	case "P0":
 		return fault(err)
 	case "08", "53", "57", "58", "XX", "28", "3D":
-		return unavailable(err)
+		return absent(err)
 	case "40":
 		return &Error{Class: Busy, Status: 503, Code: pg.Code, RetryAfter: time.Second, Err: err, Detail: "Others are changing the same data; the request may be tried again."}
 	}

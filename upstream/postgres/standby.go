@@ -246,12 +246,12 @@ func (d *Database) vouch(recovery bool, timeline string) string {
 	switch {
 	case !recovery:
 		return "it is a primary: it was promoted, or the URL of the standby leads to the primary"
+	case !known:
+		return unfollowed
 	case timeline == unseen:
 		return "the role may not see which timeline it follows"
 	case timeline == "0":
 		return "it receives nothing from the primary now"
-	case !known:
-		return "the primary's changes are not followed now"
 	}
 	ours, err := strconv.ParseUint(theirs.Timeline, 16, 32)
 	if err != nil || timeline != strconv.FormatUint(ours, 10) {
@@ -259,6 +259,12 @@ func (d *Database) vouch(recovery bool, timeline string) string {
 	}
 	return ""
 }
+
+// unfollowed is vouch's reason while nothing is heard of the primary, which may be down.
+const unfollowed = "the primary's changes are not followed now"
+
+// lastResort says what a standby is good for while the primary does not answer.
+const lastResort = "it is read where the primary does not answer and the rule allows that (freshness: ttl, on_lost: ttl or serve), and what it answers is not stored"
 
 // unseen is vouchQuery's timeline where the role may not know it.
 const unseen = "-1"
@@ -379,6 +385,10 @@ func (d *Database) StandbyHealth() (state, reason string, configured bool) {
 	switch {
 	case seen == nil:
 		return "degraded", "it has not been reached yet", true
+	case d.BreakerState() != "closed":
+		return "degraded", "the primary does not answer: " + lastResort, true
+	case seen.reason == unfollowed:
+		return "degraded", unfollowed + ": " + lastResort, true
 	case seen.reason != "":
 		return "degraded", "the primary is read instead: " + seen.reason, true
 	}

@@ -424,6 +424,7 @@ func TestTheStandbyAnswersInsteadOfAPrimaryThatIsAway(t *testing.T) {
 	if _, err := ask("GET /clients/1"); err == nil {
 		t.Error("a rule that asks its source each time was answered by a standby")
 	}
+	s.standbyBecomes(t, "degraded", "it is read where the primary does not answer and the rule allows that")
 	resume()
 }
 

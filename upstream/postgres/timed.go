@@ -63,7 +63,7 @@ func agesFromNow(text string) bool {
 	return false
 }
 
-// timedReason says for people what time does to an exact rule; how is what timed returned.
+// timedReason says for people what time does to a rule that changes outdate; how is what timed returned.
 func timedReason(how string) string {
-	return "exact; its TTL bounds what time alone changes (it " + how + ")"
+	return "its TTL bounds what time alone changes (it " + how + ")"
 }
