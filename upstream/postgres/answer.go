@@ -47,14 +47,20 @@ func (a *answer) response(body []byte) (*cache.StoredResponse, []byte) {
 		return r, body
 	}
 	r.Header = a.header()
-	body = a.body(body)
-	if len(body) > 0 && r.Status != 204 {
-		r.Body, r.ContentType = bytes.Clone(body), contentTypeJSON
+	whole := body
+	if len(a.results) == 1 && len(a.call.template()) == 0 {
+		whole = a.results[0].json // where it lies
+	} else {
+		body = a.body(body)
+		whole = body
+	}
+	if len(whole) > 0 && r.Status != 204 {
+		r.Body, r.ContentType = bytes.Clone(whole), contentTypeJSON
 	}
 	return r, body
 }
 
-// body writes the template, or the only statement's result.
+// body writes the template, or the statements' results.
 func (a *answer) body(dst []byte) []byte {
 	if template := a.call.template(); len(template) > 0 {
 		return template.Execute(dst, a.value)

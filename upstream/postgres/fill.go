@@ -18,14 +18,17 @@ func (d *Database) Fill(ctx context.Context, call Call) (cache.Fill, error) {
 	if f, ok := d.fillOnStandby(ctx, call); ok {
 		return f, nil
 	}
-	var f *filling
 	k := d.know(call.Rule)
+	scratch := d.takeScratch()
+	defer d.giveScratch(scratch)
+	f, tried := &scratch.filling, false
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
-		f = &filling{d: d, s: s, k: k, call: call}
+		tried = true
+		*f = filling{d: d, s: s, k: k, call: call, scratch: scratch, took: f.took[:0]}
 		return f.do(ctx)
 	})
 	if err != nil {
-		d.observeFailure(k, f != nil, err)
+		d.observeFailure(k, tried, err)
 		if f, ok := d.fillInstead(ctx, call, err); ok {
 			return f, nil
 		}
@@ -47,7 +50,7 @@ type filling struct {
 	generation uint64      // of the catalogue before anything was sent
 	since      *comparison // that was the last before anything was sent
 	scratch    *scratch
-	sent       cache.Instant
+	sent       cache.Instant   // before anything was
 	took       []time.Duration // by statement
 	before     string          // scans counted before the statements
 	after      string
@@ -67,8 +70,6 @@ func (f *filling) do(ctx context.Context) error {
 	if f.look == atLocks {
 		defer f.k.looking.Store(false)
 	}
-	f.scratch = f.d.takeScratch()
-	defer f.d.giveScratch(f.scratch)
 	if err := f.s.ready(ctx, f.needed()...); err != nil {
 		return err
 	}
@@ -76,8 +77,9 @@ func (f *filling) do(ctx context.Context) error {
 	// at after: what it no longer tells apart by then it purges, and this fill has asked before that.
 	f.fill.Asked = f.d.log.Position()
 	f.feed = f.d.log.Feed()
-	f.share()
 	sent := time.Now()
+	f.sent = f.d.clock.At(sent)
+	f.share()
 	if err := f.ask(ctx); err != nil {
 		return err
 	}
@@ -138,7 +140,6 @@ func (f *filling) askAlone(ctx context.Context) error {
 	p := f.s.prepared[st.name]
 	f.scratch.values = st.arguments(f.scratch.values[:0], f.call.Input.Arguments, f.call.Input.Body)
 	f.scratch.grow(1)
-	from := f.d.clock.Now()
 	rows := f.s.pg.ExecStatement(ctx, p.description, f.scratch.values, nil, p.shape.formats)
 	w := f.reading(st)
 	if err := w.read(rows, &f.scratch.results[0]); err != nil {
@@ -146,7 +147,7 @@ func (f *filling) askAlone(ctx context.Context) error {
 		_, _ = rows.Close()
 		return fmt.Errorf("read rows of statement %q: %w", st.label, err)
 	}
-	f.took = append(f.took, f.d.clock.Now().Sub(from))
+	f.took = append(f.took, f.d.clock.Now().Sub(f.sent))
 	return nil
 }
 
@@ -161,7 +162,6 @@ func (f *filling) stop(ctx context.Context, err error) {
 
 func (f *filling) send(r *round) {
 	own := &f.d.own
-	f.sent = f.d.clock.Now()
 	if f.readsStandby() {
 		f.sendReplayed(r)
 	}

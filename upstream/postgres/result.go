@@ -28,6 +28,7 @@ type headerCell struct{ name, value string }
 
 // scratch is reused between calls. Owned by the call that took it.
 type scratch struct {
+	filling filling
 	results []result
 	values  [][]byte
 	body    []byte
@@ -44,6 +45,7 @@ func (d *Database) takeScratch() *scratch {
 const maxScratch = 1 << 20
 
 func (d *Database) giveScratch(s *scratch) {
+	s.filling = filling{took: s.filling.took[:0]} // the rest points into a request
 	for i := range s.results {
 		if cap(s.results[i].json) > maxScratch || cap(s.results[i].csv) > maxScratch {
 			return

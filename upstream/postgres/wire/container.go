@@ -8,6 +8,11 @@ const maxDimensions = 6
 // appendArray writes the text output of an array: {1,NULL,"a \"b\""}, with bounds before it when they
 // are not 1 ([0:1]={1,2}), which to_json drops.
 func (f *form) appendArray(dst, value []byte) ([]byte, error) {
+	if f.element.isText() {
+		if out, ok := f.appendTexts(dst, value); ok {
+			return out, nil
+		}
+	}
 	text := value
 	if len(text) > 0 && text[0] == '[' {
 		_, text, _ = bytes.Cut(text, []byte("="))
@@ -17,6 +22,49 @@ func (f *form) appendArray(dst, value []byte) ([]byte, error) {
 		err = mismatch("array", value)
 	}
 	return dst, err
+}
+
+// appendTexts writes what most arrays of texts are: of one dimension, with bounds from 1, and nothing in their
+// elements that has to be escaped here or was there. Not ok: it is not of these, and nothing is written.
+func (f *form) appendTexts(dst, value []byte) (out []byte, ok bool) {
+	last := len(value) - 1
+	if last < 2 || value[0] != '{' || value[last] != '}' {
+		return dst, false
+	}
+	out = append(dst, '[')
+	for i := 1; ; i++ {
+		start := i
+		if value[i] == '"' {
+			i += 1 + plainPrefix(value[i+1:])
+			if i >= last || value[i] != '"' {
+				return dst, false
+			}
+			i++
+			out = append(out, value[start:i]...)
+		} else {
+			for value[i] != f.delimiter && value[i] != '}' {
+				if c := value[i]; c < ' ' || c == '"' || c == '\\' || c == '{' {
+					return dst, false
+				}
+				i++
+			}
+			switch {
+			case i == start:
+				return dst, false
+			case string(value[start:i]) == "NULL":
+				out = append(out, "null"...)
+			default:
+				out = append(append(append(out, '"'), value[start:i]...), '"')
+			}
+		}
+		switch {
+		case i == last:
+			return append(out, ']'), true
+		case value[i] != f.delimiter:
+			return dst, false
+		}
+		out = append(out, ',')
+	}
 }
 
 // appendDimension writes one {…} of an array and returns what follows it.
@@ -49,15 +97,26 @@ func (f *form) appendDimension(dst, text []byte, depth int) (out, rest []byte, e
 
 // appendElement writes one element of an array and returns what follows it.
 func (f *form) appendElement(dst, text []byte) (out, rest []byte, err error) {
-	token, ok := cutToken(text, f.delimiter, '}')
-	switch {
-	case !ok || len(token.text) == 0 && !token.quoted:
-		return dst, nil, mismatch("array", text)
-	case !token.quoted && string(token.text) == "NULL":
-		return append(dst, "null"...), token.rest, nil
+	if len(text) > 0 && text[0] == '"' {
+		token, ok := cutQuoted(text)
+		if !ok {
+			return dst, nil, mismatch("array", text)
+		}
+		dst, err = f.element.appendToken(dst, token)
+		return dst, token.rest, err
 	}
-	dst, err = f.element.appendToken(dst, token)
-	return dst, token.rest, err
+	end := 0
+	for end < len(text) && text[end] != f.delimiter && text[end] != '}' {
+		end++
+	}
+	if end == 0 || end == len(text) {
+		return dst, nil, mismatch("array", text)
+	}
+	if string(text[:end]) == "NULL" {
+		return append(dst, "null"...), text[end:], nil
+	}
+	dst, err = f.element.append(dst, text[:end])
+	return dst, text[end:], err
 }
 
 // appendComposite writes the text output of a composite: (1,,"a ""b"""). Nothing between two commas is
@@ -83,7 +142,7 @@ func (f *form) appendComposite(dst, value []byte) ([]byte, error) {
 		if !ok || token.rest[0] != end {
 			return dst, mismatch("composite", value)
 		}
-		dst = append(dst, f.fields[i].key...)
+		dst = f.fields[i].appendKey(dst)
 		if len(token.text) == 0 && !token.quoted {
 			dst = append(dst, "null"...)
 		} else {

@@ -132,10 +132,10 @@ func isFormula(text []byte) bool {
 // isDecimal says whether the text is digits, with a decimal point among them or none.
 func isDecimal(text []byte) bool {
 	whole, fraction, point := bytes.Cut(text, []byte{'.'})
-	if point && digits(fraction) != len(fraction) {
+	if point && digits(fraction, 0) != len(fraction) {
 		return false
 	}
-	return len(whole)+len(fraction) > 0 && digits(whole) == len(whole)
+	return len(whole)+len(fraction) > 0 && digits(whole, 0) == len(whole)
 }
 
 // isPhone says whether the text is a phone number in international form: + and 7 to 15 digits (E.164) with

@@ -30,7 +30,7 @@ func NewEncoder(types Catalogue, columns []Column) (*Encoder, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode column %q: %w", column.Name, err)
 		}
-		e.columns[i] = field{key: appendKey(nil, i, column.Name), form: f}
+		e.columns[i] = newField(i, column.Name, f)
 		e.names[i] = column.Name
 	}
 	return e, nil
@@ -61,12 +61,23 @@ func (e *Encoder) AppendObject(dst []byte, row [][]byte) ([]byte, error) {
 		return append(dst, "{}"...), nil
 	}
 	out := dst
-	for i := range e.columns {
+	for i, value := range row {
 		column := &e.columns[i]
-		out = append(out, column.key...)
+		out = column.appendKey(out)
+		if value == nil {
+			out = append(out, "null"...)
+			continue
+		}
 		var err error
-		if out, err = column.form.appendNullable(out, row[i]); err != nil {
-			return dst, fmt.Errorf("encode column %q: %w", e.names[i], err)
+		switch column.form.kind { // the most frequent without going further
+		case kindText, kindPlain:
+			out = AppendJSONString(out, value)
+		case kindNumber:
+			out = appendNumber(out, value)
+		default:
+			if out, err = column.form.append(out, value); err != nil {
+				return dst, fmt.Errorf("encode column %q: %w", e.names[i], err)
+			}
 		}
 	}
 	return append(out, '}'), nil

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -11,6 +12,19 @@ const hexDigits = "0123456789abcdef"
 // control characters as \u00XX, everything else as it is (no escaping of <, >, & or U+2028). That s is
 // UTF-8 is the session's promise (client_encoding).
 func AppendJSONString(dst, s []byte) []byte {
+	if plainPrefix(s) < len(s) {
+		return appendEscaped(dst, s)
+	}
+	n := len(s)
+	dst = slices.Grow(dst, n+2)
+	out := dst[len(dst) : len(dst)+n+2]
+	out[0] = '"'
+	copy(out[1:], s)
+	out[n+1] = '"'
+	return dst[:len(dst)+n+2]
+}
+
+func appendEscaped(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	for {
 		n := plainPrefix(s)
@@ -23,30 +37,40 @@ func AppendJSONString(dst, s []byte) []byte {
 	}
 }
 
-// plainPrefix returns how many bytes at the beginning of s need no escape. It looks at eight bytes at a
-// time: a byte is below n exactly where subtracting n from it borrows and its own top bit is unset. A
-// borrow may mark bytes above the first hit, never below it.
+// plainPrefix returns how many bytes at the beginning of s need no escape. It looks at eight bytes at a time; the
+// last eight overlap those before, which have been found plain.
 func plainPrefix(s []byte) int {
+	if len(s) < 8 {
+		for i, c := range s {
+			if c < ' ' || c == '"' || c == '\\' {
+				return i
+			}
+		}
+		return len(s)
+	}
+	last := len(s) - 8
+	for i := 0; i < last; i += 8 {
+		if hits := escapes(binary.LittleEndian.Uint64(s[i:])); hits != 0 {
+			return i + bits.TrailingZeros64(hits)/8
+		}
+	}
+	if hits := escapes(binary.LittleEndian.Uint64(s[last:])); hits != 0 {
+		return last + bits.TrailingZeros64(hits)/8
+	}
+	return len(s)
+}
+
+// escapes returns the top bits of those of eight bytes that need an escape. A byte is below n exactly where
+// subtracting n from it borrows and its own top bit is unset. A borrow may mark bytes above the first hit, never
+// below it.
+func escapes(w uint64) uint64 {
 	const (
 		ones = 0x0101010101010101
 		tops = 0x8080808080808080
 	)
-	i := 0
-	for ; len(s)-i >= 8; i += 8 {
-		w := binary.LittleEndian.Uint64(s[i:])
-		quote := w ^ ones*'"'
-		slash := w ^ ones*'\\'
-		hits := ((w - ones*' ') &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
-		if hits &= tops; hits != 0 {
-			return i + bits.TrailingZeros64(hits)/8
-		}
-	}
-	for ; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
-			break
-		}
-	}
-	return i
+	quote := w ^ ones*'"'
+	slash := w ^ ones*'\\'
+	return (((w - ones*' ') &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)) & tops
 }
 
 func appendEscape(dst []byte, c byte) []byte {
@@ -78,39 +102,40 @@ func appendNumber(dst, value []byte) []byte {
 
 // isNumber says whether s is a number by RFC 8259 s.6.
 func isNumber(s []byte) bool {
+	i := 0
 	if len(s) > 0 && s[0] == '-' {
-		s = s[1:]
+		i = 1
 	}
-	n := digits(s)
-	if n == 0 || n > 1 && s[0] == '0' {
+	whole := i
+	i = digits(s, i)
+	if i == whole || i > whole+1 && s[whole] == '0' {
 		return false
 	}
-	s = s[n:]
-	if len(s) > 0 && s[0] == '.' {
-		if n = digits(s[1:]); n == 0 {
+	if i < len(s) && s[i] == '.' {
+		fraction := i + 1
+		if i = digits(s, fraction); i == fraction {
 			return false
 		}
-		s = s[1+n:]
 	}
-	if len(s) > 0 && s[0]|0x20 == 'e' {
-		s = s[1:]
-		if len(s) > 0 && (s[0] == '+' || s[0] == '-') {
-			s = s[1:]
+	if i < len(s) && s[i]|0x20 == 'e' {
+		i++
+		if i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
 		}
-		n = digits(s)
-		return n > 0 && n == len(s)
+		exponent := i
+		if i = digits(s, exponent); i == exponent {
+			return false
+		}
 	}
-	return len(s) == 0
+	return i == len(s)
 }
 
-// digits returns how many decimal digits s begins with.
-func digits(s []byte) int {
-	for i, c := range s {
-		if c-'0' > 9 {
-			return i
-		}
+// digits returns where the decimal digits that begin at i end.
+func digits(s []byte, i int) int {
+	for i < len(s) && s[i]-'0' <= 9 {
+		i++
 	}
-	return len(s)
+	return i
 }
 
 func appendBool(dst, value []byte) ([]byte, error) {
@@ -126,10 +151,25 @@ func appendBool(dst, value []byte) ([]byte, error) {
 }
 
 func appendHex(dst, value []byte) []byte {
+	for len(value) >= 4 {
+		dst = binary.BigEndian.AppendUint64(dst, hexOf(binary.BigEndian.Uint32(value)))
+		value = value[4:]
+	}
 	for _, c := range value {
 		dst = append(dst, hexDigits[c>>4], hexDigits[c&15])
 	}
 	return dst
+}
+
+// hexOf returns the eight digits of x, the first in the highest byte.
+func hexOf(x uint32) uint64 {
+	const ones = 0x0101010101010101
+	w := uint64(x) // its halves are moved apart until there is one digit in each byte
+	w = (w | w<<16) & 0x0000ffff0000ffff
+	w = (w | w<<8) & 0x00ff00ff00ff00ff
+	w = (w | w<<4) & (ones * 0x0f)
+	letters := (w + ones*6) >> 4 & ones // 1 where the digit is above 9
+	return w + ones*'0' + letters*('a'-'0'-10)
 }
 
 // appendUUID writes the 16 bytes of a uuid in groups of 4, 2, 2, 2, 6.
@@ -137,9 +177,16 @@ func appendUUID(dst, value []byte) ([]byte, error) {
 	if len(value) != 16 {
 		return dst, mismatch("uuid", value)
 	}
-	dst = append(appendHex(dst, value[:4]), '-')
-	dst = append(appendHex(dst, value[4:6]), '-')
-	dst = append(appendHex(dst, value[6:8]), '-')
-	dst = append(appendHex(dst, value[8:10]), '-')
-	return appendHex(dst, value[10:]), nil
+	n := len(dst)
+	dst = append(dst, "00000000-0000-0000-0000-000000000000"...)
+	out, order := (*[36]byte)(dst[n:]), binary.BigEndian
+	order.PutUint64(out[:], hexOf(order.Uint32(value)))
+	middle := hexOf(order.Uint32(value[4:]))
+	order.PutUint32(out[9:], uint32(middle>>32))
+	order.PutUint32(out[14:], uint32(middle))
+	middle = hexOf(order.Uint32(value[8:]))
+	order.PutUint32(out[19:], uint32(middle>>32))
+	order.PutUint32(out[24:], uint32(middle))
+	order.PutUint64(out[28:], hexOf(order.Uint32(value[12:])))
+	return dst, nil
 }
