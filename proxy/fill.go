@@ -140,7 +140,7 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 	}
 	landed = landing{response: r, refusal: fill.Refused, private: private(fill.Refused)}
 	p.stand(c, fill)
-	if c.tag != "" && c.tag == r.ETag {
+	if needless(c.tag, r) {
 		p.metrics.needless.Inc()
 	}
 	if landed.refusal == cache.Storable {
@@ -158,6 +158,13 @@ func (p *Proxy) admit(c *call, fill *cache.Fill) (landed landing, share func()) 
 		return landed, nil
 	}
 	return p.store(c, landed)
+}
+
+// needless reports whether a refill brought what has the tag, which a change had outdated, although it saw the change.
+// One that was sooner than snapshots see what the stream has brought already was not needless but too early: it is
+// outdated itself, and not stored.
+func needless(tag string, r *cache.StoredResponse) bool {
+	return tag != "" && tag == r.ETag && r.Standing.Check() != cache.Outdated
 }
 
 // store puts the response into memory, and returns what puts it into the shared tier.

@@ -33,3 +33,22 @@ func TestAStandbysAnswerDoesNotReplaceOneThatOverlappedIt(t *testing.T) {
 	f("a standby further on", response(cache.Snapshot{Replayed: 9}, 1, 2), response(standby, 1, 3), false)
 	f("a standby further behind", response(standby, 1, 2), response(cache.Snapshot{Replayed: 9}, 1, 3), true)
 }
+
+func TestARefillThatComesBeforeItsChangeCanBeSeenIsNotNeedless(t *testing.T) {
+	t.Parallel()
+	log := cache.NewChangeLog("test")
+	table := cache.Whole(7)
+	f := func(name, tag string, snapshot cache.Snapshot, want bool) {
+		t.Helper()
+		asked := log.Position()
+		log.Commit(cache.Change{Xid: 10, Dependencies: []cache.Dependency{table}})
+		r := &cache.StoredResponse{Traits: &cache.Traits{}, ETag: `"same"`, Standing: log.Stand(nil, asked, snapshot, []cache.Dependency{table})}
+		if got := needless(tag, r); got != want {
+			t.Errorf("%s: %v; want %v", name, got, want)
+		}
+	}
+	before, behind := cache.Snapshot{Xmin: 10, Xmax: 10}, cache.Snapshot{Xmin: 11, Xmax: 11}
+	f("saw the change and brought the same", `"same"`, behind, true)
+	f("saw the change and brought something else", `"other"`, behind, false)
+	f("was sooner than the change can be seen", `"same"`, before, false)
+}

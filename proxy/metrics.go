@@ -22,7 +22,7 @@ type proxyMetrics struct {
 	repeated   *metrics.Counter // joined a flight, and asked again because it had not seen a change they had to
 	refreshes  *metrics.Counter
 	outdated   *metrics.Counter // lookups that found a response which a change had outdated
-	needless   *metrics.Counter // of them, those whose refill brought the same body again
+	needless   *metrics.Counter // of them, those whose refill saw the change and brought the same body again
 	panics     *metrics.Counter
 	sharedHit  *metrics.Counter
 	sharedMiss *metrics.Counter

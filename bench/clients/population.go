@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"forebay/bench/load"
@@ -32,7 +33,7 @@ const (
 	OfWrite     = "write"
 )
 
-// Population is who can be asked for. Immutable once made, safe for concurrent use.
+// Population is who can be asked for. Safe for concurrent use.
 type Population struct {
 	ids      []string // the most popular ones first
 	parts    []string // of names, that searches look for
@@ -40,6 +41,7 @@ type Population struct {
 	lists    []*load.Request
 	byID     []*load.Request
 	analyses []*load.Request
+	visits   atomic.Int64 // that writes have told of; begins with the time, so that another run's were others
 }
 
 var (
@@ -90,6 +92,7 @@ func newPopulation(ids, names []string, seed uint64) *Population {
 	random := load.Random(seed, 0)
 	random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	p := &Population{ids: ids, parts: partsOf(names, random)}
+	p.visits.Store(time.Now().UnixMicro())
 	for _, id := range ids {
 		p.byID = append(p.byID, load.NewRequest(OfByID, "GET", Client+id, ""))
 	}

@@ -27,6 +27,17 @@ type page struct {
 	TotalPages  int  `json:"total_pages"`
 }
 
+// answer is what a search brings.
+type answer struct {
+	Clients []client `json:"clients"`
+	Page    page     `json:"pagination"`
+	Filters struct {
+		Query       *string `json:"query"`
+		Status      *string `json:"status"`
+		ProgramType *string `json:"program_type"`
+	} `json:"filters_applied"`
+}
+
 // search is what is asked for. An empty text asks for nothing.
 type search struct {
 	query, status, program string
@@ -65,12 +76,16 @@ func (s search) naive(all []client) ([]client, page) {
 
 // difference runs the search and returns how it differs from the naive one.
 func (s search) difference(t testing.TB, conn *pgx.Conn, route string, all []client) string {
-	var clients []client
-	find(t, route, "clients").rows(t, conn, s.arguments(), &clients)
-	var pages []page
-	find(t, route, "page").rows(t, conn, s.arguments(), &pages)
-	wantClients, wantPage := s.naive(all)
-	return gocmp.Diff(wantClients, clients) + gocmp.Diff([]page{wantPage}, pages)
+	var answers []answer
+	find(t, route, "rows").rows(t, conn, s.arguments(), &answers)
+	var want answer
+	want.Clients, want.Page = s.naive(all)
+	for name, filter := range map[string]**string{"query": &want.Filters.Query, "status": &want.Filters.Status, "program_type": &want.Filters.ProgramType} {
+		if value, given := s.arguments()[name]; given {
+			*filter = &value
+		}
+	}
+	return gocmp.Diff([]answer{want}, answers)
 }
 
 // awkward are clients whose names are hard to search.
