@@ -51,6 +51,9 @@ func (p *Proxy) done(x *exchange) {
 		x.ctx.Response.Reset()
 		problem.Write(x.ctx, problem.New(problem.Internal, "The request could not be answered because of an error in forebay itself."))
 	}
+	if p.leaving.Load() {
+		x.ctx.SetConnectionClose()
+	}
 	p.account(x)
 	x.close()
 	p.exchanges.Put(x)

@@ -64,8 +64,11 @@ routes: [{route: /**, upstream: service}]
 
 func serveLimited(t *testing.T, server string) (address string) {
 	t.Helper()
-	return serveBefore(t, strings.Replace(limitsConfig, "SERVER", server, 1), func(ctx *fasthttp.RequestCtx) { ctx.SetBody(ctx.Request.Body()) })
+	_, address = serveBefore(t, strings.Replace(limitsConfig, "SERVER", server, 1), echo)
+	return address
 }
+
+func echo(ctx *fasthttp.RequestCtx) { ctx.SetBody(ctx.Request.Body()) }
 
 const (
 	plainGet  = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -168,4 +171,46 @@ func knock(t *testing.T, address, from string) (status int) {
 	c.say("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	r, _ := c.hear()
 	return r.StatusCode
+}
+
+func TestTheLastRequestOfAConnectionIsAnsweredAndToldSo(t *testing.T) {
+	t.Parallel()
+	server, address := serveBefore(t, strings.Replace(limitsConfig, "SERVER", "drain_timeout: 10m", 1), echo)
+	var clients [3]*caller
+	for i := range clients {
+		clients[i] = call(t, address, home)
+		clients[i].say(plainGet)
+		if r, _ := clients[i].hear(); r.Close {
+			t.Fatal("a connection is said to end that need not")
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Shutdown(t.Context()) }()
+	for deadline := time.Now().Add(patience); ; {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			break // nothing new is taken
+		}
+		_ = c.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("connections are still accepted")
+		}
+	}
+	for _, c := range clients {
+		c.say(plainGet)
+		if r, _ := c.hear(); r.StatusCode != http.StatusOK || !r.Close {
+			t.Errorf("answered %d, and that it is the last one: %t", r.StatusCode, r.Close)
+		}
+		if _, err := c.br.ReadByte(); err != io.EOF {
+			t.Errorf("after the last response: %v, want the end", err)
+		}
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the server waits for connections that have ended")
+	}
 }

@@ -57,6 +57,13 @@ type pacedListener struct {
 	pace       *pace
 	places     *places
 	turnedAway func() // called for each connection that had no place
+	once       sync.Once
+}
+
+// Close stops accepting. It may be called again.
+func (l *pacedListener) Close() (err error) {
+	l.once.Do(func() { err = l.Listener.Close() })
+	return err
 }
 
 // Accept waits for a connection that has a place.

@@ -111,10 +111,25 @@ func isUnsafe(method string) bool {
 // 9111 s.4.4), or of which nobody knows whether it did: every variant, here and, as soon as they hear of it, in
 // other instances.
 func (p *Proxy) invalidate(x *exchange) {
-	prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
+	_, prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
 	if err != nil {
 		return // no rule keeps anything for this target
 	}
+	p.outdate(prefix)
+}
+
+// invalidateService is invalidate for a write that the database carried out, where a service answers for the same
+// target: what it said is not known to depend on what was written, unless its rule declares what it reads.
+func (p *Proxy) invalidateService(x *exchange) {
+	rule, prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
+	if err != nil || rule.Upstream == "" || rule.Primary {
+		return
+	}
+	p.outdate(prefix)
+}
+
+// outdate outdates all keys that begin so.
+func (p *Proxy) outdate(prefix []byte) {
 	purge := cache.Purge{KeyPrefixes: [][]byte{prefix}}
 	p.log.Purge(purge)
 	p.metrics.invalidated.Inc()

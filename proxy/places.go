@@ -33,6 +33,7 @@ type places struct {
 	mu    sync.Mutex // guards all below
 	taken int
 	of    map[netip.Addr]int // nil without a limit for one address
+	empty chan struct{}      // closed when the last place is given back; nil: nobody waits for that
 }
 
 func newPlaces(config rules.Server) *places {
@@ -65,11 +66,30 @@ func (p *places) leave(from netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--
+	p.tell()
 	if p.of == nil {
 		return
 	}
 	if p.of[from]--; p.of[from] == 0 {
 		delete(p.of, from)
+	}
+}
+
+// emptied returns a channel that is closed when no place is taken.
+func (p *places) emptied() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	empty := make(chan struct{})
+	p.empty = empty
+	p.tell()
+	return empty
+}
+
+// tell tells whoever waits for it that no place is taken. Called with the lock held.
+func (p *places) tell() {
+	if p.taken == 0 && p.empty != nil {
+		close(p.empty)
+		p.empty = nil
 	}
 }
 

@@ -54,6 +54,7 @@ type Proxy struct {
 	state       atomic.Pointer[state]
 	traits      *cache.KnownTraits
 	bypassAll   atomic.Bool  // the kill switch
+	leaving     atomic.Bool  // each connection's next response is its last
 	audits      atomic.Int64 // under way
 	exports     exports
 	flights     *flights

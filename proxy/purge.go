@@ -104,7 +104,7 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 		}
 	}
 	for _, url := range o.URLs {
-		prefix, err := p.keyPrefixOf(s, url)
+		_, prefix, err := p.keyPrefixOf(s, url)
 		if err != nil {
 			return purge, err
 		}
@@ -113,23 +113,23 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 	return purge, nil
 }
 
-// keyPrefixOf returns what every key of the URL begins with.
-func (p *Proxy) keyPrefixOf(s *state, url string) ([]byte, error) {
+// keyPrefixOf returns the rule that a GET of the URL has, and what every key of it begins with.
+func (p *Proxy) keyPrefixOf(s *state, url string) (*rules.Rule, []byte, error) {
 	path, query := splitTarget([]byte(url))
 	request := rules.Request{Method: "GET", Path: path, Query: query}
 	var match rules.Match
 	if s.Config.Rules.Match(request.Method, path, &match) != rules.Matched {
-		return nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", url)}
+		return nil, nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", url)}
 	}
 	rule := match.Rule
 	if !rule.Stores() {
-		return nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, url)}
+		return nil, nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, url)}
 	}
 	var input rules.Input
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
-		return nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
+		return nil, nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
 	}
-	return rule.AppendKeyOf(nil, &input), nil
+	return rule, rule.AppendKeyOf(nil, &input), nil
 }
 
 // concerns reports whether the purge is about the response.

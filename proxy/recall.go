@@ -81,8 +81,8 @@ func (p *Proxy) again(x *exchange) bool {
 	if m == nil || string(x.ctx.Request.Header.Protocol()) != "HTTP/1.1" {
 		return false
 	}
-	if m.route.origin != nil && x.judge.May(origin.Credentials) {
-		return false // what an upstream says to one of its users is for nobody else: see Personal
+	if m.route.origin != nil && x.judge.May(origin.Credentials|origin.OtherOrigin) {
+		return false // what an upstream says to one of its users, or to none, may not be for this one: see Personal and Answers
 	}
 	if p.bypassAll.Load() || m.route.bypassed() || x.audits(m.route) || p.ahead(x) {
 		return false

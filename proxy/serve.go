@@ -40,8 +40,15 @@ func (p *Proxy) deliver(x *exchange, r *cache.StoredResponse) {
 	p.write304OrBody(x, r, x.outcome.Result == Hit)
 }
 
-// write304OrBody writes the response, or says that the client has it already.
+// write304OrBody writes the response, or says that the client has it already. To one of another origin it writes
+// nothing that does not answer it: the service has to be asked with its own fields.
 func (p *Proxy) write304OrBody(x *exchange, r *cache.StoredResponse, aged bool) {
+	if len(r.Vary) > 0 && x.judge.May(origin.OtherOrigin) && x.route.origin != nil && !origin.Answers(x.route.rule, r) &&
+		len(x.ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0 {
+		x.because = string(cache.RefusedVary)
+		p.bypass(x)
+		return
+	}
 	h := &x.ctx.Response.Header
 	offered := x.state.encoder.worthwhile(r)
 	var encoding *cache.Encoding

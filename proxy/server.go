@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -26,16 +28,19 @@ const (
 // pacedListener. Safe for concurrent use.
 type Server struct {
 	config rules.Server
+	proxy  *Proxy
 	http   *fasthttp.Server
 	pace   *pace
 	places *places
-	refuse func()
 	logger *slog.Logger
+
+	mu       sync.Mutex // guards all below
+	listener *pacedListener
 }
 
 // NewServer makes a server for the proxy. It does not listen yet.
 func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
-	s := &Server{config: config, logger: logger, pace: newPace(config), places: newPlaces(config), refuse: p.metrics.unmatched.Inc}
+	s := &Server{config: config, logger: logger, proxy: p, pace: newPace(config), places: newPlaces(config)}
 	s.http = &fasthttp.Server{
 		Handler:                      p.Handle,
 		ErrorHandler:                 p.unreadable,
@@ -60,17 +65,42 @@ func NewServer(p *Proxy, config rules.Server, logger *slog.Logger) *Server {
 // Serve answers connections of l until Shutdown. It takes l over.
 func (s *Server) Serve(l net.Listener) error {
 	s.pace.start()
-	if err := s.http.Serve(&pacedListener{Listener: l, pace: s.pace, places: s.places, turnedAway: s.refuse}); err != nil {
+	paced := &pacedListener{Listener: l, pace: s.pace, places: s.places, turnedAway: s.proxy.metrics.unmatched.Inc}
+	s.mu.Lock()
+	s.listener = paced
+	s.mu.Unlock()
+	if err := s.http.Serve(paced); err != nil {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
 }
 
+// farewell is the share of the drain timeout, one in so many, that open connections have to bring a request.
+const farewell = 10
+
 // Shutdown stops accepting and waits for the requests that run, at most for the drain timeout.
+//
+// A client may be sending its next request just now on a connection that seems idle: were it closed, nobody could
+// tell that client whether the request was carried out. So the next response of each connection says that it is the
+// last one, and who brings no request meanwhile is closed without.
 func (s *Server) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
 	defer cancel()
 	defer s.pace.stop()
+	s.proxy.leaving.Store(true)
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	if l != nil {
+		_ = l.Close()
+	}
+	last := time.NewTimer(s.config.DrainTimeout / farewell)
+	defer last.Stop()
+	select {
+	case <-s.places.emptied():
+	case <-last.C:
+	case <-ctx.Done():
+	}
 	return s.http.ShutdownWithContext(ctx)
 }
 

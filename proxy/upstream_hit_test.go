@@ -35,7 +35,7 @@ routes:
 `
 
 // serveBefore serves a proxy before the service by the configuration, and returns its address.
-func serveBefore(t *testing.T, text string, service fasthttp.RequestHandler) (address string) {
+func serveBefore(t *testing.T, text string, service fasthttp.RequestHandler) (server *proxy.Server, address string) {
 	t.Helper()
 	behind := listenLocally(t)
 	source := &fasthttp.Server{Handler: service, NoDefaultServerHeader: true}
@@ -56,16 +56,17 @@ func serveBefore(t *testing.T, text string, service fasthttp.RequestHandler) (ad
 	p.Use(context.Background(), proxy.Generation{Config: config, Origins: map[string]*origin.Origin{"service": o}})
 	t.Cleanup(p.Close)
 	l := listenLocally(t)
-	server := proxy.NewServer(p, config.Server, logger)
+	server = proxy.NewServer(p, config.Server, logger)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
-	return l.Addr().String()
+	return server, l.Addr().String()
 }
 
 // serveUpstream serves a proxy before the service, and returns a function that asks it over one connection.
 func serveUpstream(t *testing.T, service fasthttp.RequestHandler) (ask func(fields ...string) (http.Header, string)) {
 	t.Helper()
-	conn, err := net.Dial("tcp", serveBefore(t, upstreamConfig, service))
+	_, address := serveBefore(t, upstreamConfig, service)
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

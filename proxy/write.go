@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ func (p *Proxy) write(x *exchange) {
 	defer cancel()
 	written, err := p.runWrite(ctx, x)
 	x.source += p.clock.Now().Sub(before)
+	if err == nil || mayBeWritten(err) {
+		p.invalidateService(x)
+	}
 	if err != nil {
 		x.outcome.Result = failedOrRefused(err)
 		p.writeFailure(x, err)
@@ -45,6 +49,12 @@ func (p *Proxy) runWrite(ctx context.Context, x *exchange) (postgres.Written, er
 		return x.state.Database.WriteBatch(ctx, c)
 	}
 	return x.state.Database.Write(ctx, c)
+}
+
+// mayBeWritten reports whether a write that failed may have happened all the same.
+func mayBeWritten(err error) bool {
+	var pg *postgres.Error
+	return errors.As(err, &pg) && pg.Class == postgres.OutcomeUnknown
 }
 
 // failedOrRefused tells a source that had no answer from one that refused what it was asked.

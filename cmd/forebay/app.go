@@ -80,7 +80,7 @@ func newApp(config *rules.Config, from source, logger *slog.Logger) (*app, error
 	deps.Secret = config.Admin.Token
 	a.proxy = proxy.New(deps)
 	a.performance = performance.New(config.Performance, a.performanceDeps())
-	a.server = proxy.NewServer(a.proxy, config.Server, logger)
+	a.server = proxy.NewServer(a.proxy, withinFiles(config, openFiles(), logger), logger)
 	a.reloader = &reloader{app: a, from: from}
 	if config.Admin.Listen != "" {
 		a.admin = admin.New(admin.Config{Listen: config.Admin.Listen}, a.adminDeps())
@@ -112,9 +112,9 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	}
 	serving, done := errgroup.WithContext(ctx)
 	if operator != nil {
-		tasks.Go(func() error { return a.admin.Serve(work, operator) })
+		tasks.Go(func() error { return a.admin.Serve(work, &steadyListener{Listener: operator, logger: a.logger}) })
 	}
-	serving.Go(func() error { return a.server.Serve(public) })
+	serving.Go(func() error { return a.server.Serve(&steadyListener{Listener: public, logger: a.logger}) })
 	a.logger.Info("serving", "listen", public.Addr().String(), "admin", address(operator), "changes", a.changesMode(), "version", version)
 
 	<-done.Done()

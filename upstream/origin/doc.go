@@ -13,7 +13,8 @@
 //
 // This also settles Vary. A response that varies on a field which was sent varies on what is keyed. One that varies
 // on a field which was not sent is not stored (RFC 9111 s.4.1 would have it keyed): it was selected by the field's
-// absence, which is not what every client asks for, so the request goes again, with all of its own fields. No
+// absence, which is not what every client asks for, so the request goes again, with all of its own fields. (What
+// varies on Origin is stored for those who send none, as most do: see Answers.) No
 // secondary key is needed, and an index of variants never grows. The price: a field that the service needs must be
 // named, in vary or identity. PostgREST, for one, needs Accept, Accept-Profile, Prefer and Range named where
 // clients send them. Conditional requests stay here: their fields are never sent.

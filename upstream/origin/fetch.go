@@ -94,7 +94,7 @@ func (o *Origin) fill(r *Request, a *answer, body []byte) cache.Fill {
 	response := &cache.StoredResponse{
 		Traits: &cache.Traits{
 			Status: a.response.StatusCode(), StaleWhileRevalidate: reuse.StaleWhileRevalidate, StaleIfError: reuse.StaleIfError,
-			Rule: rule.Name, Directives: reuse.Directives,
+			Rule: rule.Name, Directives: reuse.Directives, Vary: reuse.Vary,
 			// No table is declared that a change could be matched with: time and purges alone judge it.
 			TTLOnly: len(rule.DependsOn) == 0,
 		},

@@ -28,7 +28,8 @@ const (
 	ForebayCommit
 	ForebayTiming
 	Credentials // Authorization or Cookie
-	anyField    = IfNoneMatch | AcceptEncoding | ForebayCommit | ForebayTiming | Credentials
+	OtherOrigin // Origin
+	anyField    = IfNoneMatch | AcceptEncoding | ForebayCommit | ForebayTiming | Credentials | OtherOrigin
 )
 
 // Knows reports whether the fields are, byte for byte, those that were last found sound. It says nothing of
@@ -69,6 +70,8 @@ func noted(raw []byte) (f Fields) {
 			f |= ForebayTiming
 		case is(name, fasthttp.HeaderAuthorization), is(name, fasthttp.HeaderCookie):
 			f |= Credentials
+		case is(name, fasthttp.HeaderOrigin):
+			f |= OtherOrigin
 		}
 	}
 	return f

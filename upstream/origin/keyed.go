@@ -151,8 +151,15 @@ func Personal(rule *rules.Rule, h *fasthttp.RequestHeader) bool {
 	return len(rule.Identity) == 0 && len(h.Peek(fasthttp.HeaderCookie)) > 0 && !names(rule, fasthttp.HeaderCookie)
 }
 
+// Answers reports whether a response to the rule's key answers a request that comes from another origin, too. One
+// that varies on Origin was selected by its absence, unless the rule keys it: it lacks what lets a page of another
+// origin read it. Where the rule says itself who may read, that is not the service's affair.
+func Answers(rule *rules.Rule, r *cache.StoredResponse) bool {
+	return rule.CORS != nil || !slices.Contains(r.Vary, "origin") || names(rule, fasthttp.HeaderOrigin)
+}
+
 // settled reports whether nothing that a response varies on was kept from the service, beside what is settled here:
-// the coding, other origins, and credentials, with which a request passes by.
+// the coding, other origins (Answers), and credentials, with which a request passes by.
 func settled(rule *rules.Rule, vary []string) bool {
 	for _, name := range vary {
 		switch name {
