@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"forebay/proxy/problem"
+	"forebay/rules"
 	"forebay/upstream/origin"
 	"forebay/upstream/postgres"
 )
@@ -78,13 +79,16 @@ func problemOfOrigin(o *origin.Error) *problem.Problem {
 // problemOfPostgres keeps what Postgres said in its own words where that helps the caller: the SQLSTATE,
 // the hint, the column.
 func problemOfPostgres(e *postgres.Error) *problem.Problem {
+	if input, ok := e.Err.(*rules.InputError); ok { // found with what the database knows, and not by it
+		return problem.OfInput(input)
+	}
 	q := problem.New(typeOfPostgres(e.Class), e.Detail)
 	if e.Status != 0 {
 		q.Status = e.Status
 	}
 	q.Code, q.Hint, q.RetryAfter = e.Code, e.Hint, e.RetryAfter
 	if e.Field != "" {
-		q.Errors = append(q.Errors, problem.FieldError{Field: e.Field, Detail: e.Detail})
+		q.Errors = append(q.Errors, problem.FieldError{Field: e.Field, In: e.In, Detail: e.Detail})
 	}
 	for _, item := range e.Items {
 		q.Errors = append(q.Errors, problem.FieldError{Field: "[" + strconv.Itoa(item.Index) + "]" + dotted(item.Field), In: "body", Detail: item.Detail})

@@ -75,16 +75,19 @@ func (b *batch) do(ctx context.Context) error {
 	return b.conclude(sent)
 }
 
-// validate takes over what the input has found wrong.
+// validate takes over what the input has found wrong, and what the types of the statement's parameters do not hold.
 func (b *batch) validate() {
 	for i := range b.call.Input.Items {
 		b.outcomes[i] = outcome{}
-		if e := b.call.Input.Items[i].Err; e != nil {
+		item := &b.call.Input.Items[i]
+		if e := item.Err; e != nil {
 			refused := &Error{Class: Invalid, Status: e.Status, Detail: e.Detail, Err: e}
 			if len(e.Fields) > 0 {
 				refused.Field = e.Fields[0].Field
 			}
 			b.outcomes[i].err = refused
+		} else if err := b.s.within(b.k.statements[0], item.Arguments); err != nil {
+			errors.As(err, &b.outcomes[i].err)
 		}
 	}
 }
@@ -283,12 +286,12 @@ func (b *batch) receiveItem(r *round, i int) error {
 	st := b.k.statements[0]
 	reader, err := r.next()
 	if err != nil {
-		return fmt.Errorf("run statement %q for item %d: %w", st.label, i, err)
+		return b.s.failed(fmt.Sprintf("run for item [%d]", i), st, b.call.Input.Items[i].Arguments, err)
 	}
 	one := reading{statement: st, shape: b.s.shapeOf(st), json: true}
 	var result result
 	if err := one.read(reader, &result); err != nil {
-		return fmt.Errorf("read rows of statement %q for item %d: %w", st.label, i, err)
+		return b.s.failed(fmt.Sprintf("read rows for item [%d] of", i), st, b.call.Input.Items[i].Arguments, err)
 	}
 	if result.missing {
 		b.outcomes[i].err = &Error{Class: Invalid, Status: 404, Detail: "There is no such row."}
@@ -408,7 +411,7 @@ func spell(items []ItemError) string {
 		if i < len(items)-1 {
 			detail = strings.TrimSuffix(detail, ".")
 		}
-		parts[i] = fmt.Sprintf("item %d: %s", item.Index+1, detail)
+		parts[i] = fmt.Sprintf("item [%d]: %s", item.Index, detail)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -14,7 +14,8 @@ type Error struct {
 	Code       string // SQLSTATE, where it helps the sender
 	Detail     string // one human sentence
 	Hint       string
-	Field      string // the column at fault
+	Field      string // the parameter at fault, or the column
+	In         string // where in the request the parameter stands; "" of a column
 	Items      []ItemError
 	RetryAfter time.Duration
 	Err        error

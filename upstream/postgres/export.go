@@ -123,6 +123,9 @@ func (e *Export) begin(ctx context.Context, s *session, call Call, f *rules.Form
 	if err := s.ready(ctx, with(e.k.statements, own.snapshot(false, call.Rule.Query.CustomPlan), own.unbounded)...); err != nil {
 		return err
 	}
+	if err := s.within(st, call.Input.Arguments); err != nil {
+		return err
+	}
 	var lasting context.Context
 	lasting, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, e.cancel)
@@ -143,7 +146,7 @@ func (e *Export) begin(ctx context.Context, s *session, call Call, f *rules.Form
 	}
 	var err error
 	if e.rows, err = e.round.next(); err != nil {
-		return fmt.Errorf("run statement %q: %w", st.label, err)
+		return s.failed("run", st, call.Input.Arguments, err)
 	}
 	if e.shape = s.shapeOf(st); e.shape == nil || !e.shape.fits(e.rows.FieldDescriptions()) {
 		return fmt.Errorf("read rows of %q: %w", st.label, errShapeChanged)

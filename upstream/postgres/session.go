@@ -140,7 +140,7 @@ func (s *session) learn(ctx context.Context, statements []*statement, generation
 		}
 		types, err := s.types(ctx, oids(p.description.Fields))
 		if err == nil {
-			p.shape, err = newShape(p.description.Fields, types, generation, false)
+			p.shape, err = newShape(st, p.description, types, generation, false)
 		}
 		if err != nil {
 			delete(s.prepared, st.name)

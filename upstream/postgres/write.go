@@ -92,6 +92,9 @@ func (w *writing) do(ctx context.Context) error {
 	if err := w.s.ready(ctx, with(w.k.statements, w.ownNeeded(own.begin, own.written)...)...); err != nil {
 		return err
 	}
+	if err := w.s.withinAll(w.k.statements, w.call.Input.Arguments); err != nil {
+		return err
+	}
 	sent := time.Now()
 	r := w.s.open(ctx)
 	w.begin(r)
@@ -175,11 +178,11 @@ func (w *writing) receive(r *round) error {
 	for i, st := range w.k.statements {
 		reader, err := r.next()
 		if err != nil {
-			return fmt.Errorf("run statement %q: %w", st.label, err)
+			return w.s.failed("run", st, w.call.Input.Arguments, err)
 		}
 		rows := newReading(w.s, st, w.call)
 		if err := rows.read(reader, &w.scratch.results[i]); err != nil {
-			return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+			return w.s.failed("read rows of", st, w.call.Input.Arguments, err)
 		}
 		now := w.d.clock.Now()
 		w.took = append(w.took, now.Sub(from))
