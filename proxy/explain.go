@@ -21,8 +21,9 @@ type Explanation struct {
 	Freshness  string              `json:"freshness"` // exact, bounded, ttl, or none: nothing is stored
 	MaxLag     string              `json:"max_lag"`
 	OnLost     string              `json:"on_lost"`
-	Reason     string              `json:"reason"` // why it is judged so, where there is something to say
-	Bypass     bool                `json:"bypass"` // the kill switch is on for it
+	Reason     string              `json:"reason"`          // why it is judged so, where there is something to say
+	Batch      string              `json:"batch,omitempty"` // how the items of a batch are sent
+	Bypass     bool                `json:"bypass"`          // the kill switch is on for it
 	Parameters []ExplainedArgument `json:"parameters"`
 	Feed       ExplainedFeed       `json:"feed"`
 	Stored     []ExplainedResponse `json:"stored"` // one for each caller and variant that something is stored for
@@ -123,6 +124,9 @@ func (p *Proxy) explainRule(s *state, rule *rules.Rule) *Explanation {
 	}
 	if rule.Upstream == "" {
 		e.Source = "postgres"
+		if rule.Batch != nil {
+			e.Batch = s.Database.BatchWay(rule).String()
+		}
 		if c := s.Database.Classification(rule); c.Known && rule.Stores() {
 			if e.Reason = c.Reason; !c.Exact {
 				e.Freshness = "ttl"

@@ -184,6 +184,9 @@ func (a *app) ruleReport(r *rules.Rule, bypassed bool) admin.RuleReport {
 	if r.Upstream == "" {
 		report.Source = health.Postgres
 	}
+	if r.Batch != nil {
+		report.Batch = a.database.BatchWay(r).String()
+	}
 	switch {
 	case !r.Stores():
 		report.TTL, report.Freshness, report.Reason = "0s", "none", "the rule stores nothing"

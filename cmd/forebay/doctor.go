@@ -102,6 +102,11 @@ func survey(ctx context.Context, config *rules.Config) surveyed {
 		})
 	}
 	for _, r := range config.Rules.Rules() {
+		if r.Batch != nil {
+			seen.findings = append(seen.findings, changes.Finding{
+				Check: "rule " + r.Name, State: changes.FindingOK, Detail: "a batch is sent " + database.BatchWay(r).String(),
+			})
+		}
 		if r.Query == nil || !r.Stores() {
 			continue
 		}

@@ -80,6 +80,7 @@ type RuleReport struct {
 	Reason    string   `json:"reason"`         // why it is judged so
 	Tables    []string `json:"tables"`         // as far as found or declared
 	Tags      []string `json:"tags"`
+	Batch     string   `json:"batch,omitempty"` // how the items of a batch are sent, and why not as one statement
 	Bypass    bool     `json:"bypass"`
 }
 

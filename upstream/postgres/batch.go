@@ -40,6 +40,7 @@ type batch struct {
 	writing
 	outcomes []outcome
 	bulk     *bulk
+	apartFor string // why the items were not inserted at once after all
 }
 
 // outcome is what became of one item.
@@ -138,7 +139,10 @@ func (b *batch) atOnce(ctx context.Context) error {
 	if !errors.Is(err, errOneByOne) {
 		return err
 	}
-	b.k.bulk.Store(&bulk{generation: b.bulk.generation})
+	if b.apartFor == "" {
+		b.apartFor = "one statement for many rows did not come to the same"
+	}
+	b.k.bulk.Store(&bulk{generation: b.bulk.generation, reason: b.apartFor})
 	if err := b.s.rollback(ctx); err != nil {
 		return err
 	}
