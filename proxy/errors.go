@@ -31,6 +31,15 @@ func (p *Proxy) writeFailure(x *exchange, err error) {
 	h.AddBytesKV(fieldCacheStatus, x.scratch)
 }
 
+// waitedOf returns how long was waited for a connection before an error.
+func waitedOf(err error) time.Duration {
+	var pg *postgres.Error
+	if errors.As(err, &pg) {
+		return pg.Waited
+	}
+	return 0
+}
+
 // complainEvery is how often one rule's failures are logged: an outage must not fill a disk.
 const complainEvery = time.Second
 

@@ -24,7 +24,8 @@ func (p *Proxy) write(x *exchange) {
 	defer cancel()
 	written, err := p.runWrite(ctx, x)
 	x.source += p.clock.Now().Sub(before)
-	if err != nil {
+	if x.waited = written.Waited; err != nil {
+		x.waited = waitedOf(err)
 		x.outcome.Result = failedOrRefused(err)
 		p.writeFailure(x, err)
 		return
@@ -74,10 +75,12 @@ func (p *Proxy) export(x *exchange) {
 	x.source += p.clock.Now().Sub(before)
 	if err != nil {
 		p.exports.leave()
+		x.waited = waitedOf(err)
 		x.outcome.Result = Failed
 		p.writeFailure(x, err)
 		return
 	}
+	x.waited = e.Waited
 	stream := &exporting{ReadCloser: e, leave: sync.OnceFunc(p.exports.leave)}
 	h := &x.ctx.Response.Header
 	x.ctx.SetStatusCode(fasthttp.StatusOK)

@@ -338,7 +338,7 @@ func (b *batch) conclude(sent time.Time) error {
 	b.scratch.results[0].rows = len(b.outcomes) - b.failed()
 	response, _ := (&answer{call: Call{Rule: b.call.Rule, Input: b.call.Input, Format: -1}, sent: sent, came: time.Now(), stored: b.d.clock.Now()}).response(nil)
 	response.Body, response.ContentType = b.call.Rule.Query.Template.Execute(nil, b.value), contentTypeJSON
-	b.written.Response, b.written.Change = response, b.change
+	b.written.Response, b.written.Change, b.written.Waited = response, b.change, b.s.waited
 	b.observe()
 	return nil
 }

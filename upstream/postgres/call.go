@@ -31,6 +31,7 @@ type Written struct {
 	Response *cache.StoredResponse // never stored; status, type, fields and body are its answer
 	Change   cache.Change          // applied to the log already; no dependencies if nothing was changed
 	LSN      string                // the WAL position behind the write, before its commit record
+	Waited   time.Duration         // of the time that it took: for a connection
 }
 
 // Observation is what one statement took. Tables are those that its rule's answer depends on, or those

@@ -18,6 +18,7 @@ type Error struct {
 	In         string // where in the request the parameter stands; "" of a column
 	Items      []ItemError
 	RetryAfter time.Duration
+	Waited     time.Duration // of the time that it took: for a connection
 	Err        error
 }
 

@@ -30,6 +30,7 @@ type Export struct {
 	ContentType string // of the form, with its charset
 	Filename    string // for Content-Disposition; may be empty
 	Columns     []string
+	Waited      time.Duration // for a connection
 
 	d      *Database
 	k      *knowledge
@@ -93,6 +94,7 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 		}
 	}
 	if err == nil {
+		e.Waited = s.waited
 		e.idle <- struct{}{}
 		return e, nil
 	}
@@ -100,6 +102,7 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 		err = e.stallError()
 	}
 	explained := d.explain(ctx, err, time.Since(e.start))
+	explained.Waited = s.waited
 	d.metrics.requests[explained.Class].Inc()
 	e.abandon(err)
 	d.release(conn)

@@ -61,6 +61,7 @@ func (f *filling) do(ctx context.Context) error {
 			return err
 		}
 	}
+	f.fill.Waited = f.s.waited
 	f.since = f.d.compared.Load()
 	f.generation = f.d.catalogue.generation.Load()
 	f.look = f.d.look(f.k, f.d.clock.Now())

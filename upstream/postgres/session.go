@@ -28,7 +28,8 @@ type session struct {
 	backend  backend
 	epoch    uint64 // of the server, in which it was met
 	born     time.Time
-	outworn  bool // it is not to be used again
+	outworn  bool          // it is not to be used again
+	waited   time.Duration // for it, by whoever holds it
 	prepared map[string]*preparedStatement
 }
 

@@ -232,7 +232,7 @@ func (w *writing) answer(sent time.Time, results []result) answer {
 // finish makes what Write returns.
 func (w *writing) finish(a *answer) {
 	w.written.Response, w.scratch.body = a.response(w.scratch.body[:0])
-	w.written.Change = w.change
+	w.written.Change, w.written.Waited = w.change, w.s.waited
 	w.observe()
 }
 
