@@ -124,6 +124,8 @@ func typeOfPostgres(c postgres.ErrorClass) problem.Type {
 		return problem.Conflict
 	case postgres.Invalid, postgres.Raised:
 		return problem.Constraint
+	case postgres.Unmet:
+		return problem.PreconditionFailed
 	case postgres.Forbidden:
 		return problem.Forbidden
 	case postgres.TooLarge:

@@ -18,11 +18,16 @@ import (
 // write runs a rule that may change something. The database has applied the change to the log before it
 // returns, so its caller, and everyone after, reads it.
 func (p *Proxy) write(x *exchange) {
+	condition, refused := p.condition(x)
+	if refused != nil {
+		x.refuse(refused)
+		return
+	}
 	x.outcome = Outcome{Result: Write, Forward: ForwardMethod}
 	before := p.clock.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
 	defer cancel()
-	written, err := p.runWrite(ctx, x)
+	written, err := p.runWrite(ctx, x, condition)
 	x.source += p.clock.Now().Sub(before)
 	if x.waited = written.Waited; err != nil {
 		x.waited = waitedOf(err)
@@ -40,8 +45,8 @@ func (p *Proxy) write(x *exchange) {
 	p.deliver(x, r)
 }
 
-func (p *Proxy) runWrite(ctx context.Context, x *exchange) (postgres.Written, error) {
-	c := postgres.Call{Rule: x.route.rule, Input: &x.input, Format: x.format}
+func (p *Proxy) runWrite(ctx context.Context, x *exchange, condition *postgres.Condition) (postgres.Written, error) {
+	c := postgres.Call{Rule: x.route.rule, Input: &x.input, Format: x.format, If: condition}
 	if x.route.rule.Batch != nil {
 		return x.state.Database.WriteBatch(ctx, c)
 	}

@@ -260,8 +260,7 @@ func (e *InputError) add(p *Param, f *fault) {
 		e.Status = 400
 	}
 	in := [...]string{FromPath: "path", FromQuery: "query", FromBody: "body", FromHeader: "header"}[p.In]
-	field := p.field() + f.at
-	e.Fields = append(e.Fields, FieldError{Field: field, In: in, Detail: field + " " + f.detail})
+	e.Fields = append(e.Fields, FieldError{Field: p.field(), In: in, Detail: p.field() + f.at + " " + f.detail})
 }
 
 // Refuse says what is wrong with a value of the parameter that others have looked at; item is its place in a list,

@@ -16,6 +16,8 @@ type Call struct {
 
 	Primary  bool   // not from a standby
 	Replayed uint64 // what a standby must have replayed to answer: a WAL position
+
+	If *Condition // of a Write; nil: none
 }
 
 // format returns the form that was chosen, or nil.

@@ -69,6 +69,8 @@ const (
 	TooLarge
 	// OutcomeUnknown : the connection broke while a write was being committed.
 	OutcomeUnknown
+	// Unmet : a write's condition does not hold.
+	Unmet
 	// Fault : the rule and the database do not fit, or forebay is wrong.
 	Fault
 )
@@ -77,7 +79,7 @@ const (
 func (c ErrorClass) String() string {
 	return [...]string{
 		"unavailable", "circuit open", "pool exhausted", "statement timeout", "deadline", "canceled", "busy",
-		"conflict", "invalid", "raised", "forbidden", "too large", "outcome unknown", "fault",
+		"conflict", "invalid", "raised", "forbidden", "too large", "outcome unknown", "unmet", "fault",
 	}[c]
 }
 

@@ -30,7 +30,7 @@ func TestWaitingForAConnectionIsTold(t *testing.T) {
 	go func() { held <- s.fill(t, "GET /held") }()
 	waits := func(n int) func() bool { return func() bool { return s.Stats().Waiting == n } }
 	eventually(t, "the only connection is held", func() bool {
-		return s.one(t, "select count(*) from pg_locks where locktype = 'advisory' and not granted") == "1"
+		return s.one(t, "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == "1"
 	})
 
 	read, written := make(chan cache.Fill, 1), make(chan postgres.Written, 1)
