@@ -1,13 +1,16 @@
 package cache
 
+import "time"
+
 // Fill is what a source brought home for one key: the response, and what decides whether it may be
 // stored. Owned by the flight that asked for it.
 type Fill struct {
 	Response     *StoredResponse
-	Asked        Position     // the log's position before the snapshot was asked for
-	Snapshot     Snapshot     // at most as new as what the body read; zero if the source has none
-	Dependencies []Dependency // all relations and tags the body may depend on
-	Refused      Refusal      // why it may not be stored; empty when it may
+	Asked        Position      // the log's position before the snapshot was asked for
+	Snapshot     Snapshot      // at most as new as what the body read; zero if the source has none
+	Dependencies []Dependency  // all relations and tags the body may depend on
+	Refused      Refusal       // why it may not be stored; empty when it may
+	Waited       time.Duration // of the time that it took: for a connection to the source, not for its answer
 }
 
 // Refusal is the reason for which a response is not stored, in one word that metrics and Cache-Status

@@ -12,30 +12,53 @@ func MatchesETag(tags []byte, etag string) bool {
 	if etag == "" {
 		return false
 	}
-	tags = bytes.Trim(tags, " \t")
-	if len(tags) == 1 && tags[0] == '*' {
+	if namesAny(tags) {
 		return true
 	}
 	opaque := strings.TrimPrefix(etag, "W/")
-	for {
-		tags = bytes.TrimLeft(tags, " \t,")
-		tag := bytes.TrimPrefix(tags, weakness)
-		if len(tag) == 0 || tag[0] != '"' {
-			return false
-		}
-		end := bytes.IndexByte(tag[1:], '"')
-		if end < 0 {
-			return false
-		}
-		rest := bytes.TrimLeft(tag[end+2:], " \t")
-		if len(rest) > 0 && rest[0] != ',' {
-			return false
-		}
-		if string(tag[:end+2]) == opaque {
+	for tag, rest := nextETag(tags); tag != nil; tag, rest = nextETag(rest) {
+		if string(bytes.TrimPrefix(tag, weakness)) == opaque {
 			return true
 		}
-		tags = rest
 	}
+	return false
+}
+
+// MatchesETagStrongly is MatchesETag for an If-Match value, by the strong comparison of RFC 9110 s.13.1.1: what is
+// weak names nothing.
+func MatchesETagStrongly(tags []byte, etag string) bool {
+	if !strings.HasPrefix(etag, `"`) {
+		return false
+	}
+	if namesAny(tags) {
+		return true
+	}
+	for tag, rest := nextETag(tags); tag != nil; tag, rest = nextETag(rest) {
+		if string(tag) == etag {
+			return true
+		}
+	}
+	return false
+}
+
+func namesAny(tags []byte) bool { return string(bytes.Trim(tags, " \t")) == "*" }
+
+// nextETag cuts the first entity tag off a list; nil if there is none, or none that is well formed.
+func nextETag(tags []byte) (tag, rest []byte) {
+	tags = bytes.TrimLeft(tags, " \t,")
+	opaque := bytes.TrimPrefix(tags, weakness)
+	if len(opaque) == 0 || opaque[0] != '"' {
+		return nil, nil
+	}
+	end := bytes.IndexByte(opaque[1:], '"')
+	if end < 0 {
+		return nil, nil
+	}
+	tag, rest = tags[:len(tags)-len(opaque)+end+2], opaque[end+2:]
+	if more := bytes.TrimLeft(rest, " \t"); len(more) > 0 && more[0] != ',' {
+		return nil, nil
+	}
+	return tag, rest
 }
 
 // weakness is what a weak entity tag begins with.

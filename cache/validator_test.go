@@ -35,3 +35,30 @@ func TestWhatIsNoEntityTagHasNoneOfAnEncoding(t *testing.T) {
 		}
 	}
 }
+
+func TestETagsMatchWeaklyAndStrongly(t *testing.T) {
+	t.Parallel()
+	f := func(tags, etag string, weakly, strongly bool) {
+		t.Helper()
+		if got := cache.MatchesETag([]byte(tags), etag); got != weakly {
+			t.Errorf("%s names %s weakly: %t", tags, etag, got)
+		}
+		if got := cache.MatchesETagStrongly([]byte(tags), etag); got != strongly {
+			t.Errorf("%s names %s strongly: %t", tags, etag, got)
+		}
+	}
+	f(`"a"`, `"a"`, true, true)
+	f(` "b" ,W/"c",, "a"	`, `"a"`, true, true)
+	f(`W/"a"`, `"a"`, true, false)
+	f(`"a"`, `W/"a"`, true, false)
+	f(`W/"a"`, `W/"a"`, true, false)
+	f(`W/"a", "a"`, `"a"`, true, true)
+	f(` * `, `"a"`, true, true)
+	f(`*`, ``, false, false)
+	f(`"b"`, `"a"`, false, false)
+	f(`"a`, `"a"`, false, false)
+	f(`a`, `"a"`, false, false)
+	f(`"b" "a"`, `"a"`, false, false)
+	f(`*, "a"`, `"a"`, false, false)
+	f(``, `"a"`, false, false)
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"forebay/proxy/problem"
+	"forebay/rules"
 	"forebay/upstream/origin"
 	"forebay/upstream/postgres"
 )
@@ -28,6 +29,15 @@ func (p *Proxy) writeFailure(x *exchange, err error) {
 	h := &x.ctx.Response.Header
 	x.scratch = x.outcome.AppendCacheStatus(x.scratch[:0])
 	h.AddBytesKV(fieldCacheStatus, x.scratch)
+}
+
+// waitedOf returns how long was waited for a connection before an error.
+func waitedOf(err error) time.Duration {
+	var pg *postgres.Error
+	if errors.As(err, &pg) {
+		return pg.Waited
+	}
+	return 0
 }
 
 // complainEvery is how often one rule's failures are logged: an outage must not fill a disk.
@@ -78,13 +88,16 @@ func problemOfOrigin(o *origin.Error) *problem.Problem {
 // problemOfPostgres keeps what Postgres said in its own words where that helps the caller: the SQLSTATE,
 // the hint, the column.
 func problemOfPostgres(e *postgres.Error) *problem.Problem {
+	if input, ok := e.Err.(*rules.InputError); ok { // found with what the database knows, and not by it
+		return problem.OfInput(input)
+	}
 	q := problem.New(typeOfPostgres(e.Class), e.Detail)
 	if e.Status != 0 {
 		q.Status = e.Status
 	}
 	q.Code, q.Hint, q.RetryAfter = e.Code, e.Hint, e.RetryAfter
 	if e.Field != "" {
-		q.Errors = append(q.Errors, problem.FieldError{Field: e.Field, Detail: e.Detail})
+		q.Errors = append(q.Errors, problem.FieldError{Field: e.Field, In: e.In, Detail: e.Detail})
 	}
 	for _, item := range e.Items {
 		q.Errors = append(q.Errors, problem.FieldError{Field: "[" + strconv.Itoa(item.Index) + "]" + dotted(item.Field), In: "body", Detail: item.Detail})
@@ -111,6 +124,8 @@ func typeOfPostgres(c postgres.ErrorClass) problem.Type {
 		return problem.Conflict
 	case postgres.Invalid, postgres.Raised:
 		return problem.Constraint
+	case postgres.Unmet:
+		return problem.PreconditionFailed
 	case postgres.Forbidden:
 		return problem.Forbidden
 	case postgres.TooLarge:

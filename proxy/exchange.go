@@ -29,6 +29,7 @@ type exchange struct {
 	arrived  cache.Position // the log's position: what an answer must have seen
 	format   int            // of the query's forms; -1: the rule's own
 	source   time.Duration  // spent waiting for the source
+	waited   time.Duration  // of that, for a connection to it
 	token    uint64         // the WAL position of the commit that the caller must see; 0: none, or not known here
 	behind   bool           // the log may not know that commit
 	auditing choice
@@ -51,7 +52,7 @@ func newExchange() *exchange {
 // open takes the request in.
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
-	x.format, x.source, x.outcome, x.replaces, x.because = -1, 0, Outcome{Result: Refused}, nil, ""
+	x.format, x.source, x.waited, x.outcome, x.replaces, x.because = -1, 0, 0, Outcome{Result: Refused}, nil, ""
 	x.auditing, x.asked, x.headed, x.token, x.behind = undecided, false, false, 0, false
 	x.key = x.key[:0]
 	h := &ctx.Request.Header

@@ -22,10 +22,11 @@ type Explanation struct {
 	Freshness  string              `json:"freshness"` // exact, bounded, ttl, or none: nothing is stored
 	MaxLag     string              `json:"max_lag"`
 	OnLost     string              `json:"on_lost"`
-	Reason     string              `json:"reason"` // why it is judged so, where there is something to say
-	By         string              `json:"by"`     // rows, tables, fills or ttl: what outdates its responses
-	Basis      string              `json:"basis"`  // the same for people, with the reasons why not fewer changes do
-	Bypass     bool                `json:"bypass"` // the kill switch is on for it
+	Reason     string              `json:"reason"`          // why it is judged so, where there is something to say
+	By         string              `json:"by"`              // rows, tables, fills or ttl: what outdates its responses
+	Basis      string              `json:"basis"`           // the same for people, with the reasons why not fewer changes do
+	Batch      string              `json:"batch,omitempty"` // how the items of a batch are sent
+	Bypass     bool                `json:"bypass"`          // the kill switch is on for it
 	Parameters []ExplainedArgument `json:"parameters"`
 	Feed       ExplainedFeed       `json:"feed"`
 	Stored     []ExplainedResponse `json:"stored"` // one for each caller and variant that something is stored for
@@ -120,6 +121,9 @@ func (p *Proxy) explainRule(s *state, rule *rules.Rule) *Explanation {
 	}
 	if rule.Upstream == "" {
 		e.Source = "postgres"
+		if rule.Batch != nil {
+			e.Batch = s.Database.BatchWay(rule).String()
+		}
 	}
 	c := Classification(s.Database, rule)
 	e.Freshness, e.Reason, e.By, e.Basis = c.Freshness, c.Reason, c.By, c.Basis()

@@ -58,10 +58,10 @@ func (p *Proxy) fly(c *call, f *flight, askTier bool) (landed landing, after fun
 		p.remember(c)
 	}
 	if err != nil {
-		return landing{err: err, stale: stale}, nil
+		return landing{err: err, stale: stale, waited: waitedOf(err)}, nil
 	}
 	landed, after = p.admit(c, &fill)
-	landed.stale = stale
+	landed.stale, landed.waited = stale, fill.Waited
 	return landed, after
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"forebay/cache"
 )
@@ -28,6 +29,7 @@ type landing struct {
 	tier     bool   // found in the shared tier, not at the source
 	detail   string // of what was found there
 	stored   bool
+	waited   time.Duration         // for a connection to the source
 	refusal  cache.Refusal         // why it was not stored
 	private  bool                  // for its own request alone: whoever joined asks for itself
 	stale    *cache.StoredResponse // found in the shared tier, for emergencies only

@@ -246,7 +246,7 @@ func (p *Proxy) account(x *exchange) {
 		x.took = 0
 	}
 	if x.route.record != nil && o.Result != Refused {
-		x.state.Performance.Record(performance.Query{Rule: x.route.record, Duration: took, At: x.start, Hit: hit, Failed: o.Result == Failed})
+		x.state.Performance.Record(performance.Query{Rule: x.route.record, Duration: took, Waited: x.waited, At: x.start, Hit: hit, Failed: o.Result == Failed})
 	}
 	if x.state.Config.Log.Access && !hit {
 		p.logger.Info("request", "rule", x.route.rule.Name, "outcome", o.Result.String(), "status", x.ctx.Response.StatusCode(), "duration", took)

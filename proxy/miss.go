@@ -60,6 +60,7 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, errDeadline, stale, missed)
 			return
 		}
+		x.waited = min(x.waited+f.waited, x.source) // who joined late waited less
 		if f.refusal == cache.RefusedVary && x.route.origin != nil {
 			x.because = string(f.refusal)
 			p.bypass(x) // it was asked for without what the answer varies on
@@ -199,9 +200,11 @@ func (p *Proxy) forward(x *exchange, why Forward) {
 	fill, err := p.fetch(ctx, c)
 	x.source += p.clock.Now().Sub(before)
 	if err != nil {
+		x.waited += waitedOf(err)
 		p.fail(x, err, nil, why)
 		return
 	}
+	x.waited += fill.Waited
 	landed, share := p.admit(c, &fill)
 	x.outcome = Outcome{Result: Bypass, Forward: why, Status: landed.response.Status, Stored: landed.stored, Detail: cmp.Or(x.because, p.word(landed.refusal))}
 	if why != ForwardBypass {

@@ -19,16 +19,22 @@ import (
 // write runs a rule that may change something. The database has applied the change to the log before it
 // returns, so its caller, and everyone after, reads it.
 func (p *Proxy) write(x *exchange) {
+	condition, refused := p.condition(x)
+	if refused != nil {
+		x.refuse(refused)
+		return
+	}
 	x.outcome = Outcome{Result: Write, Forward: ForwardMethod}
 	before := p.clock.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
 	defer cancel()
-	written, err := p.runWrite(ctx, x)
+	written, err := p.runWrite(ctx, x, condition)
 	x.source += p.clock.Now().Sub(before)
 	if err == nil || mayBeWritten(err) {
 		p.invalidateService(x)
 	}
-	if err != nil {
+	if x.waited = written.Waited; err != nil {
+		x.waited = waitedOf(err)
 		x.outcome.Result = failedOrRefused(err)
 		p.writeFailure(x, err)
 		return
@@ -43,8 +49,8 @@ func (p *Proxy) write(x *exchange) {
 	p.deliver(x, r)
 }
 
-func (p *Proxy) runWrite(ctx context.Context, x *exchange) (postgres.Written, error) {
-	c := postgres.Call{Rule: x.route.rule, Input: &x.input, Format: x.format}
+func (p *Proxy) runWrite(ctx context.Context, x *exchange, condition *postgres.Condition) (postgres.Written, error) {
+	c := postgres.Call{Rule: x.route.rule, Input: &x.input, Format: x.format, If: condition}
 	if x.route.rule.Batch != nil {
 		return x.state.Database.WriteBatch(ctx, c)
 	}
@@ -84,10 +90,12 @@ func (p *Proxy) export(x *exchange) {
 	x.source += p.clock.Now().Sub(before)
 	if err != nil {
 		p.exports.leave()
+		x.waited = waitedOf(err)
 		x.outcome.Result = Failed
 		p.writeFailure(x, err)
 		return
 	}
+	x.waited = e.Waited
 	stream := &exporting{ReadCloser: e, leave: sync.OnceFunc(p.exports.leave)}
 	h := &x.ctx.Response.Header
 	x.ctx.SetStatusCode(fasthttp.StatusOK)

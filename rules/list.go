@@ -64,7 +64,7 @@ func (l *list) add(item []byte, read func(*Param, []byte, []byte) ([]byte, *faul
 	at := len(l.dst)
 	var f *fault
 	if l.dst, f = read(l.p, l.dst, item); f != nil {
-		return &fault{status: f.status, detail: "item " + strconv.Itoa(l.given) + " " + f.detail}
+		return &fault{status: f.status, at: "[" + strconv.Itoa(l.given-1) + "]", detail: f.detail}
 	}
 	if l.p.Type.quoted() {
 		l.dst = appendQuotedFrom(l.dst, at)

@@ -19,30 +19,54 @@ import (
 // unless the file itself cannot be read, is a Mistakes. Those that are mere warnings do not fail; they are
 // in Config.Warnings. LookupEnv says what ${NAME} stands for, as os.LookupEnv does.
 func Load(path string, lookupEnv func(string) (string, bool)) (*Config, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read configuration %q: %w; name the file with -c", path, withoutPath(err))
-	}
-	return Parse(path, text, os.DirFS(filepath.Dir(path)), lookupEnv)
+	config, found, err := Inspect(path, lookupEnv)
+	return whole(config, found, err)
 }
 
 // Parse is Load for a text at hand. Name stands in mistakes for the file; SQL files are read from dir, and
 // called by their path beside name.
 func Parse(name string, text []byte, dir fs.FS, lookupEnv func(string) (string, bool)) (*Config, error) {
+	config, found, err := inspect(name, text, dir, lookupEnv)
+	return whole(config, found, err)
+}
+
+// whole keeps a configuration that has no mistakes.
+func whole(config *Config, found Mistakes, err error) (*Config, error) {
+	switch {
+	case err != nil:
+		return nil, err
+	case found.Fatal():
+		return nil, found
+	}
+	return config, nil
+}
+
+// Inspect is Load for who wants to go on behind mistakes: it returns all of them, warnings too, and what of the
+// configuration is sound. That is not to be served: its rules are those whose statements can be looked at further,
+// and without a postgres section that is sound it has none. It is nil where nothing could be read.
+func Inspect(path string, lookupEnv func(string) (string, bool)) (*Config, Mistakes, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read configuration %q: %w; name the file with -c", path, withoutPath(err))
+	}
+	return inspect(path, text, os.DirFS(filepath.Dir(path)), lookupEnv)
+}
+
+func inspect(name string, text []byte, dir fs.FS, lookupEnv func(string) (string, bool)) (*Config, Mistakes, error) {
 	if lookupEnv == nil {
 		lookupEnv = func(string) (string, bool) { return "", false }
 	}
 	f, seeds, err := defaults()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := newReport(name, text)
-	c := &compiler{report: r, dir: dir, base: filepath.Dir(name), file: f, config: new(Config)}
+	c := &compiler{report: r, dir: dir, base: filepath.Dir(name), file: f, config: new(Config), paths: make(map[*Rule]string)}
 	if root := parseYAML(r, text); root != nil {
 		d := &decoder{report: r, lookupEnv: lookupEnv, seeds: seeds}
 		d.decode("", root, reflect.ValueOf(f).Elem())
 		if d.exhausted() {
-			return nil, r.list
+			return nil, r.list, nil
 		}
 	}
 	if !r.given("") && len(r.list) == 0 {
@@ -51,13 +75,13 @@ func Parse(name string, text []byte, dir fs.FS, lookupEnv func(string) (string, 
 	r.settle()
 	c.compile()
 	c.nameRules()
-	found := r.sorted()
-	if found.Fatal() {
-		return nil, found
+	r.list.Sort(r.file)
+	if r.list.Fatal() {
+		c.keepSound()
 	}
-	c.config.Warnings = found
+	c.config.Warnings = r.list
 	c.config.file = f
-	return c.config, nil
+	return c.config, r.list, nil
 }
 
 // defaults returns what every file starts from, and what each new route, upstream and so on in it does.

@@ -27,12 +27,11 @@ func (m Mistake) String() string {
 	if m.Warning {
 		b.WriteString("warning: ")
 	}
-	if m.Path != "" {
-		b.WriteString(m.Path)
-		if m.Rule != "" {
-			fmt.Fprintf(&b, " (%s)", m.Rule)
-		}
-		b.WriteString(": ")
+	switch {
+	case m.Path != "" && m.Rule != "":
+		fmt.Fprintf(&b, "%s (%s): ", m.Path, m.Rule)
+	case m.Path != "" || m.Rule != "":
+		b.WriteString(m.Path + m.Rule + ": ")
 	}
 	b.WriteString(m.Message)
 	return b.String()
@@ -60,6 +59,19 @@ func (m Mistakes) Error() string {
 		lines[i] = m[i].String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Sort sorts them by position, those of the configuration file itself first.
+func (m Mistakes) Sort(file string) {
+	slices.SortStableFunc(m, func(a, b Mistake) int {
+		if (a.File == file) != (b.File == file) {
+			if a.File == file {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 }
 
 // Fatal reports whether any of them is more than a warning.
@@ -178,20 +190,6 @@ func (r *report) positionIn(n *yaml.Node, token string, nth int) Position {
 		}
 	}
 	return r.positionOf(n)
-}
-
-// sorted returns the mistakes by position, those of the file itself first.
-func (r *report) sorted() Mistakes {
-	slices.SortStableFunc(r.list, func(a, b Mistake) int {
-		if (a.File == r.file) != (b.File == r.file) {
-			if a.File == r.file {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	return r.list
 }
 
 // meant returns "; did you mean …?" for the known word nearest to the given one, and otherwise what is known.

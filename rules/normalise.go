@@ -14,12 +14,18 @@ import (
 // fault is what is wrong with a value, as the rest of a sentence that begins with its field's name.
 type fault struct {
 	status  int
-	tooMany bool // a list has more items than it may
+	tooMany bool   // a list has more items than it may
+	at      string // of a list: [2] is the third item; "" for the whole value
 	detail  string
 }
 
 // Error returns the detail.
-func (f *fault) Error() string { return f.detail }
+func (f *fault) Error() string {
+	if f.at != "" {
+		return "item " + f.at + " " + f.detail
+	}
+	return f.detail
+}
 
 func wrong(format string, args ...any) *fault {
 	return &fault{status: 422, detail: fmt.Sprintf(format, args...)}

@@ -203,7 +203,7 @@ func TestListsAreArrayLiterals(t *testing.T) {
 	f(Param{Type: Int}, "1,02, 3", `{1,2,3}`)
 	f(Param{Type: Int}, "1,,2,", `{1,2}`)
 	f(Param{Type: Int}, "", `{}`)
-	f(Param{Type: Int}, "1,x", `error: item 2 must be a whole number, not "x"`)
+	f(Param{Type: Int}, "1,x", `error: item [1] must be a whole number, not "x"`)
 	f(Param{Type: Int, Separator: "|"}, "1|2", `{1,2}`)
 	f(Param{Type: Int, Unique: true}, "3,1,03,2,1", `{3,1,2}`)
 	f(Param{Type: Int, MaxItems: 2}, "1,2", `{1,2}`)

@@ -260,7 +260,19 @@ func (e *InputError) add(p *Param, f *fault) {
 		e.Status = 400
 	}
 	in := [...]string{FromPath: "path", FromQuery: "query", FromBody: "body", FromHeader: "header"}[p.In]
-	e.Fields = append(e.Fields, FieldError{Field: p.field(), In: in, Detail: p.field() + " " + f.detail})
+	e.Fields = append(e.Fields, FieldError{Field: p.field(), In: in, Detail: p.field() + f.at + " " + f.detail})
+}
+
+// Refuse says what is wrong with a value of the parameter that others have looked at; item is its place in a list,
+// from 0, or -1.
+func (p *Param) Refuse(item int, detail string) *InputError {
+	e, f := &InputError{Status: 422}, fault{detail: detail}
+	if item >= 0 {
+		f.at = "[" + strconv.Itoa(item) + "]"
+	}
+	e.add(p, &f)
+	e.summarise()
+	return e
 }
 
 // summarise makes one sentence of the fields' ones.

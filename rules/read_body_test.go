@@ -70,7 +70,7 @@ func TestFieldsOfAJSONBodyAreReadAsTyped(t *testing.T) {
 	f(`{"name":""}`, "422 name must not be empty", "")
 	f(`{"name":5,"limit":"20","ok":1,"price":true,"tags":"a"}`, `422 name must be text, not 5; limit must be a whole number, not the text "20"; tags must be an array, not the text "a"; ok must be true or false, not 1; price must be a number, not true`, "")
 	f(`{"name":"A","limit":2.5}`, "422 limit must be a whole number, not 2.5", "")
-	f(`{"name":"A","tags":["a",null]}`, "422 tags item 2 must be text, not null", "")
+	f(`{"name":"A","tags":["a",null]}`, "422 tags[1] must be text, not null", "")
 	f(`{"name":"A","tags":["a","b","c","d"]}`, "400 tags must have at most 3 items", "")
 	f(`{"name":"a\u0000"}`, "422 name must not contain the character U+0000", "")
 

@@ -102,7 +102,7 @@ func TestAListMayBeSeparatedOrRepeated(t *testing.T) {
 	f(ids, "ids=1&other=9&ids=2,3", "{1,2,3}")
 	f(ids, "ids=1,2,3,4", "400 ids must have at most 3 items")
 	f(ids, "ids=1&ids=%z", "400 ids has a broken percent-escape; want %25 for a percent sign")
-	f(ids, "ids=1,x,y", `422 ids item 2 must be a whole number, not "x"`)
+	f(ids, "ids=1,x,y", `422 ids[1] must be a whole number, not "x"`)
 	f(ids, "", "422 ids is required")
 	f(ids, "ids=", "{}")
 	f(optional, "ids=", "NULL")

@@ -163,6 +163,9 @@ type Statement struct {
 	SQL    string // with $1…$n
 	Params []int  // Params[i] is the index, in Rule.Params, of what $(i+1) is bound to; -1 is @body
 	Rows   Rows
+
+	places []place // of the text as it was written
+	seams  []seam  // where it and SQL differ
 }
 
 // Batch is a rule whose body is an array of items, each run through the rule's one statement.

@@ -13,6 +13,15 @@ type SQLMark struct {
 	Line, Column int
 }
 
+// offset returns where in the text it is.
+func (m SQLMark) offset(text string) int {
+	offset := 0
+	for range m.Line - 1 {
+		offset += strings.IndexByte(text[offset:], '\n') + 1
+	}
+	return offset + m.Column - 1
+}
+
 // SQLError is why a SQL text cannot be a statement of a rule. It is a value of its own; safe for concurrent use.
 type SQLError struct {
 	SQLMark
@@ -36,11 +45,16 @@ var atOperators = [...]string{"<@", "@@", "@@@", "|@", "^@", "~@", "@-@", "?<@",
 // any, is a *SQLError: a string or comment without an end, a $1 of the author's own, more than one statement,
 // none at all.
 func ScanSQL(text string, name func(param string) (index int, ok bool)) (sql string, params []int, unknown []SQLMark, err error) {
-	s := &sqlScanner{text: text, name: name, numbers: make(map[string]int)}
-	if err := s.run(); err != nil {
+	s, err := scanSQL(text, name)
+	if err != nil {
 		return "", nil, nil, err
 	}
 	return s.out.String(), s.params, s.unknown, nil
+}
+
+func scanSQL(text string, name func(param string) (index int, ok bool)) (*sqlScanner, error) {
+	s := &sqlScanner{text: text, name: name, numbers: make(map[string]int)}
+	return s, s.run()
 }
 
 // firstWord returns the statement's first word in lower case: select, with, insert …
@@ -78,6 +92,7 @@ type sqlScanner struct {
 	params  []int
 	numbers map[string]int // the $n of each name
 	unknown []SQLMark
+	seams   []seam
 	content bool // anything but spaces and comments was seen
 	end     int  // after the semicolon; 0: none yet
 }
@@ -257,6 +272,7 @@ func (s *sqlScanner) bind(mark int, param string, index int) {
 	s.out.WriteByte('$')
 	s.out.WriteString(strconv.Itoa(n))
 	s.copied = s.at
+	s.seams = append(s.seams, seam{s.out.Len(), s.at})
 }
 
 // semicolon drops the statement's end. It is an error only if something follows.
@@ -264,6 +280,7 @@ func (s *sqlScanner) semicolon() error {
 	s.out.WriteString(s.text[s.copied:s.at])
 	s.at++
 	s.copied, s.end = s.at, s.at
+	s.seams = append(s.seams, seam{s.out.Len(), s.at})
 	return nil
 }
 

@@ -19,6 +19,7 @@ type compiler struct {
 	base   string // the directory's name, for people
 	file   *file
 	config *Config
+	paths  map[*Rule]string // routes[3], of each rule that is in effect
 
 	noDatabase bool // it was said that there is no postgres section
 }

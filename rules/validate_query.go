@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // rowsStatement is the name of a rule's only statement, and of the one that row_count, csv and formats are about.
@@ -120,7 +118,6 @@ type source struct {
 	key  string // the path in the YAML
 	file string // relative to the configuration; empty for SQL in the YAML itself
 	sql  string
-	node *yaml.Node // of SQL in the YAML itself
 }
 
 func (q *queryCompiler) statement(name string, s source, rowsPath, rows string) {
@@ -132,37 +129,27 @@ func (q *queryCompiler) statement(name string, s source, rowsPath, rows string) 
 			q.doubt = true
 			return
 		}
-		s.sql, st.File, st.Line = text, filepath.Join(q.base, filepath.FromSlash(s.file)), 1
-	} else if s.node = q.nodes[s.key]; s.node != nil && s.node.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-		st.Line++ // the text begins below the | or >
+		s.sql, st.File, st.places = text, filepath.Join(q.base, filepath.FromSlash(s.file)), placesOfFile(text)
+	} else {
+		st.places = q.placesIn(q.nodes[s.key], s.sql)
 	}
-	sql, params, unknown, err := ScanSQL(s.sql, q.parameter)
+	if len(st.places) > 0 {
+		st.Line = st.places[0].line
+	}
+	scanned, err := scanSQL(s.sql, q.parameter)
 	var wrong *SQLError
 	if errors.As(err, &wrong) {
 		q.doubt = true
-		q.mistakeAt(q.place(s, st.File, wrong.SQLMark), s.key, "%s", wrong.Message)
+		q.mistakeAt(st.placeOf(wrong.offset(s.sql)), s.key, "%s", wrong.Message)
 		return
 	}
-	q.doubt = q.doubt || len(unknown) > 0
-	for _, mark := range unknown {
-		mark.Name = "@" + mark.Name
-		q.mistakeAt(q.place(s, st.File, mark), s.key, "%s is no parameter of this route%s", mark.Name, q.advice(mark.Name[1:]))
+	q.doubt = q.doubt || len(scanned.unknown) > 0
+	for _, mark := range scanned.unknown {
+		q.mistakeAt(st.placeOf(mark.offset(s.sql)), s.key, "@%s is no parameter of this route%s", mark.Name, q.advice(mark.Name))
 	}
-	q.mayRun(s, sql)
-	st.SQL, st.Params = sql, params
+	st.SQL, st.Params, st.seams = scanned.out.String(), scanned.params, scanned.seams
+	q.mayRun(s, st.SQL)
 	q.query.Statements[len(q.query.Statements)-1] = st
-}
-
-// place returns where a mark of the statement's text stands in a file.
-func (q *queryCompiler) place(s source, file string, mark SQLMark) Position {
-	if s.file != "" {
-		return Position{File: file, Line: mark.Line, Column: mark.Column}
-	}
-	offset := 0
-	for range mark.Line - 1 {
-		offset += strings.IndexByte(s.sql[offset:], '\n') + 1
-	}
-	return q.positionIn(s.node, mark.Name, strings.Count(s.sql[:offset+mark.Column-1], mark.Name))
 }
 
 func (q *queryCompiler) readSQL(key, name string) (string, bool) {

@@ -28,6 +28,7 @@ func (c *compiler) routes() {
 		c.report.rule = ""
 		if usable && e.Enabled {
 			compiled = append(compiled, r.rule)
+			c.paths[r.rule] = r.path
 		}
 	}
 	set, conflicts := NewSet(compiled)
@@ -38,6 +39,31 @@ func (c *compiler) routes() {
 	c.config.Rules = set
 	if len(c.file.Routes) == 0 && c.given("") {
 		c.mistake("routes", "there are no routes, so every request would be answered 404; give at least one, such as {route: /**, upstream: NAME}")
+	}
+}
+
+// besideTheStatement are the keys of a route that say nothing of its statements or of what they are given.
+var besideTheStatement = []string{
+	"kind", "ttl", "negative", "stale_while_revalidate", "stale_if_error", "freshness", "max_lag", "on_lost", "audit",
+	"max_object_size", "timeout", "tags", "vary", "max_body", "cors", "status",
+}
+
+// keepSound leaves the rules whose statements can be judged further, whatever else is wrong.
+func (c *compiler) keepSound() {
+	var sound []*Rule
+	for _, rule := range c.config.Rules.Rules() {
+		path := c.paths[rule]
+		if !slices.ContainsFunc(c.list, func(m Mistake) bool {
+			rest, inside := strings.CutPrefix(m.Path, path)
+			keys := strings.FieldsFunc(rest, func(c rune) bool { return c == '.' || c == '[' })
+			return inside && !m.Warning && (len(keys) == 0 || !slices.Contains(besideTheStatement, keys[0]))
+		}) {
+			sound = append(sound, rule)
+		}
+	}
+	c.config.Rules, _ = NewSet(sound)
+	if slices.ContainsFunc(c.list, func(m Mistake) bool { return !m.Warning && strings.HasPrefix(m.Path, "postgres") }) {
+		c.config.Postgres = nil
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -44,21 +43,11 @@ func New(databaseURL string) (*Service, error) {
 	return s, nil
 }
 
-// Run serves on the listener until ctx ends.
-func (s *Service) Run(ctx context.Context, l net.Listener) error {
-	defer s.pool.Close()
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		stopped <- s.server.ShutdownWithContext(grace)
-	}()
-	if err := s.server.Serve(l); err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return <-stopped
-}
+// Server is what answers.
+func (s *Service) Server() *fasthttp.Server { return s.server }
+
+// Close lets go of the database.
+func (s *Service) Close() { s.pool.Close() }
 
 // handle routes.
 func (s *Service) handle(rc *fasthttp.RequestCtx) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -59,25 +58,17 @@ func New(databaseURL, redisURL string, statements Statements) (*Service, error) 
 // positional writes the one parameter as Postgres takes it.
 func positional(statement string) string { return strings.ReplaceAll(statement, "@id", "$1") }
 
-// Run serves on the listener until ctx ends.
-func (s *Service) Run(ctx context.Context, l net.Listener) error {
+// Server is what answers.
+func (s *Service) Server() *fasthttp.Server { return s.server }
+
+// Close lets go of the database and of Redis.
+func (s *Service) Close() {
 	if s.pool != nil {
-		defer s.pool.Close()
+		s.pool.Close()
 	}
 	if s.redis != nil {
-		defer s.redis.Close()
+		_ = s.redis.Close() // nothing is left to be said to it
 	}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		stopped <- s.server.ShutdownWithContext(grace)
-	}()
-	if err := s.server.Serve(l); err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return <-stopped
 }
 
 func (s *Service) handle(rc *fasthttp.RequestCtx) {

@@ -30,11 +30,12 @@ func (c *serveLegacyCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve the old service: %w", err)
 	}
+	defer service.Close()
 	l, err := listen(c.Listen, "--listen")
 	if err != nil {
 		return err
 	}
-	return service.Run(ctx, l)
+	return bare.Serve(ctx, service.Server(), l)
 }
 
 // serveOriginCmd serves documents.
@@ -86,9 +87,10 @@ func (c *servePlainCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve directly: %w", err)
 	}
+	defer service.Close()
 	l, err := listen(c.Listen, "--listen")
 	if err != nil {
 		return err
 	}
-	return service.Run(ctx, l)
+	return bare.Serve(ctx, service.Server(), l)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,19 +31,16 @@ const databaseTimeout = 20 * time.Second
 
 // Run checks and prints.
 func (c *checkCmd) Run(ctx context.Context) error {
-	config, err := rules.Load(c.Config, os.LookupEnv)
-	var mistakes rules.Mistakes
-	if err != nil && !errors.As(err, &mistakes) {
+	config, mistakes, err := rules.Inspect(c.Config, os.LookupEnv)
+	if err != nil {
 		return err
 	}
 	var judged []changes.Finding
-	if err == nil {
-		mistakes = append(mistakes, config.Warnings...)
-		if config.Postgres != nil && !c.Offline {
-			var found rules.Mistakes
-			found, judged = c.prepare(ctx, config)
-			mistakes = append(mistakes, found...)
-		}
+	if config != nil && config.Postgres != nil && !c.Offline {
+		var found rules.Mistakes
+		found, judged = c.prepare(ctx, config)
+		mistakes = append(mistakes, found...)
+		mistakes.Sort(c.Config)
 	}
 	wrong := 0
 	for _, m := range mistakes {
@@ -116,12 +112,13 @@ func (c *checkCmd) print(mistakes rules.Mistakes, judged []changes.Finding, wron
 			Line    int    `json:"line"`
 			Column  int    `json:"column"`
 			Path    string `json:"path"`
+			Rule    string `json:"rule"`
 			Message string `json:"message"`
 			Warning bool   `json:"warning"`
 		}
 		lines := make([]line, 0, len(mistakes))
 		for _, m := range mistakes {
-			lines = append(lines, line{m.File, m.Line, m.Column, m.Path, m.Message, m.Warning})
+			lines = append(lines, line{m.File, m.Line, m.Column, m.Path, m.Rule, m.Message, m.Warning})
 		}
 		return json.NewEncoder(os.Stdout).Encode(lines)
 	}

@@ -185,6 +185,9 @@ func (a *app) ruleReport(r *rules.Rule, bypassed bool) admin.RuleReport {
 	if !r.Stores() {
 		report.TTL = "0s"
 	}
+	if r.Batch != nil {
+		report.Batch = a.database.BatchWay(r).String()
+	}
 	if !c.Known {
 		report.Tables = r.DependsOn
 	}

@@ -106,6 +106,11 @@ func survey(ctx context.Context, config *rules.Config) surveyed {
 		log.SetFeed(foreseen.Feed)
 	}
 	for _, r := range config.Rules.Rules() {
+		if r.Batch != nil {
+			seen.rules = append(seen.rules, changes.Finding{
+				Check: "rule " + r.Name, State: changes.FindingOK, Detail: "a batch is sent " + database.BatchWay(r).String(),
+			})
+		}
 		if r.Stores() {
 			c := proxy.Classification(database, r)
 			seen.tables = append(seen.tables, c.Tables...)

@@ -86,6 +86,9 @@ func printExplanation(to io.Writer, x *proxy.Explanation) error {
 	if x.Freshness == "exact" || x.Freshness == "bounded" {
 		line("policy", "max_lag %s, on_lost %s", x.MaxLag, x.OnLost)
 	}
+	if x.Batch != "" {
+		line("batch", "%s", x.Batch)
+	}
 	line("changes", "%s", feedLine(x.Feed))
 	for _, p := range x.Parameters {
 		value := p.Value

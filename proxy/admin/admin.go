@@ -84,6 +84,7 @@ type RuleReport struct {
 	Rows      []string `json:"rows"`           // of tables: those of which certain rows alone matter, as in "clients[id]"
 	Whole     []string `json:"whole"`          // why rows of the others are not told apart, as in "orders: …"
 	Tags      []string `json:"tags"`
+	Batch     string   `json:"batch,omitempty"` // how the items of a batch are sent, and why not as one statement
 	Bypass    bool     `json:"bypass"`
 }
 

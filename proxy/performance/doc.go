@@ -15,13 +15,14 @@
 // History is kept per rule and per wall-clock minute for 24 hours, in memory that does not grow with the
 // number of queries:
 //
-//	each rule and minute   hits, misses, failures, the time of each, how many took 0.1 ms, 0.2, 0.5, 1 … 50 s
-//	                       or longer, and the 4 slowest queries                               144 bytes
+//	each rule and minute   hits, misses, failures, the time of each, and of waiting for a connection, which is
+//	                       none of theirs, how many took 0.1 ms, 0.2, 0.5, 1 … 50 s
+//	                       or longer, and the 4 slowest queries                               152 bytes
 //	each minute            the 20 slowest queries of all rules                                176 bytes
 //	every 5 seconds        the pool's use and the cache's evictions, summed per minute         64 bytes
 //
-// That is 216 KB for a rule that is asked in every hour of a day (an hour without a query costs nothing)
-// and 56 MB at most: from the 256th rule on, rules share one history, "other rules".
+// That is 228 KB for a rule that is asked in every hour of a day (an hour without a query costs nothing)
+// and 59 MB at most: from the 256th rule on, rules share one history, "other rules".
 //
 // A period of n minutes is the present minute and the n before it, whole: n to n+1 minutes. So:
 //

@@ -21,7 +21,8 @@ const (
 // Query is one request to a SQL rule. A value.
 type Query struct {
 	Rule     *RuleHandle
-	Duration time.Duration
+	Duration time.Duration // of the whole request
+	Waited   time.Duration // of that, for a connection to the database: no statement's time
 	At       cache.Instant // when it was asked
 	Hit      bool          // from the cache, whether fresh, revalidated meanwhile, or stale in an emergency
 	Failed   bool          // it was not answered as asked, for a reason that is not the caller's
@@ -54,7 +55,8 @@ type facts struct {
 type window struct {
 	stamp                  stamp
 	hits, misses, failures atomic.Uint32 // misses are all that are not hits, writes and failures too
-	hitTime, missTime      atomic.Uint64 // nanoseconds
+	hitTime, missTime      atomic.Uint64 // nanoseconds, without waitTime
+	waitTime               atomic.Uint64
 	longer                 [steps]atomic.Uint32
 	floor                  floor
 	slowest                [keptPerMinute]atomic.Uint64
@@ -81,6 +83,8 @@ func (p *Performance) Record(q Query) {
 	if q.Hit && q.Rule.hit(&q) {
 		return
 	}
+	q.Waited = min(q.Waited, q.Duration)
+	q.Duration -= q.Waited
 	at := time.Duration(q.At) + p.origin
 	minute, into := uint32(at/time.Minute), at%time.Minute
 	w := q.Rule.window(minute)
@@ -142,6 +146,7 @@ func (w *window) count(q *Query) {
 	} else {
 		w.misses.Add(1)
 		w.missTime.Add(uint64(q.Duration))
+		w.waitTime.Add(uint64(q.Waited))
 	}
 	if q.Failed {
 		w.failures.Add(1)
@@ -157,6 +162,7 @@ func (w *window) clear() {
 	}
 	w.hitTime.Store(0)
 	w.missTime.Store(0)
+	w.waitTime.Store(0)
 	for i := range w.longer {
 		w.longer[i].Store(0)
 	}

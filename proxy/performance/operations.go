@@ -180,7 +180,7 @@ type lastHour struct {
 func (p *Performance) databaseDashboard(question) (any, *problem.Problem) {
 	sum := p.total(p.minutesBack(60))
 	r := dashboardReport{PerformanceSummary: lastHour{
-		TotalQueries: sum.queries(), AverageResponseTime: seconds(sum.average()), CacheHitRate: rounded(sum.hitRate()),
+		TotalQueries: sum.queries(), AverageResponseTime: seconds(sum.averageResponse()), CacheHitRate: rounded(sum.hitRate()),
 	}}
 	cfg := p.settings.Load()
 	method, target, ok := strings.Cut(cfg.Dashboard, " ")

@@ -173,11 +173,19 @@ func (e *evidence) onSlow() []recommendation {
 		}
 		return recommendation{
 			categoryQuery, priority, "Statements of " + r.name + " are slow",
-			fmt.Sprintf("In the last %d minutes %d of its %d queries took %s or longer, the slowest %s. %d of them were not answered from the cache and took %s each; 95 %% of all took at most %s. It uses %s.",
-				advised, r.slow, r.queries(), e.cfg.SlowQuery, brief(r.longest), r.misses, brief(r.averageMiss()), brief(r.quantile(0.95)), orItsTables(r.tableNames())),
+			fmt.Sprintf("In the last %d minutes %d of its %d queries took %s or longer, the slowest %s. %d of them were not answered from the cache and took %s each%s; 95 %% of all took at most %s. It uses %s.",
+				advised, r.slow, r.queries(), e.cfg.SlowQuery, brief(r.longest), r.misses, brief(r.averageMiss()), r.besideWait(), brief(r.quantile(0.95)), orItsTables(r.tableNames())),
 			fmt.Sprintf("%.0f %% of the time spent on misses is this rule's: EXPLAIN (ANALYZE, BUFFERS) of its statement shows where it goes.", e.share(r)),
 		}, e.cfg.SlowQuery > 0 && r.slow >= minSlow
 	})
+}
+
+// besideWait says what the times of a rule do not count.
+func (r *routeEvidence) besideWait() string {
+	if r.averageWait() < time.Millisecond {
+		return ""
+	}
+	return ", beside " + brief(r.averageWait()) + " of waiting for a connection"
 }
 
 // onFailures speaks of rules that often could not be answered.
@@ -199,8 +207,8 @@ func (e *evidence) onPool() []recommendation {
 	if e.cfg.PoolUse > 0 && e.pool.count >= minSamples && e.pool.averageUse() > e.cfg.PoolUse {
 		list = append(list, recommendation{
 			categoryConnection, high, "The connection pool is nearly used up",
-			fmt.Sprintf("On average of %d samples of the last %d minutes %.1f %% of its %d connections were in use, at most %.0f %%; the threshold is %s %%. %d acquisitions had to wait.",
-				e.pool.count, advised, e.pool.averageUse(), e.stats.Max, e.pool.peak, number(e.cfg.PoolUse), e.pool.waits),
+			fmt.Sprintf("On average of %d samples of the last %d minutes %.1f %% of its %d connections were in use, at most %.0f %%; the threshold is %s %%. %d acquisitions had to wait; requests waited %s in all.",
+				e.pool.count, advised, e.pool.averageUse(), e.stats.Max, e.pool.peak, number(e.cfg.PoolUse), e.pool.waits, brief(e.total.waitTime)),
 			"More hits or faster statements free connections; postgres.pool.max_connections gives more of them, as far as the database has cores for them.",
 		})
 	}

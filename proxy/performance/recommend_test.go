@@ -8,6 +8,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"forebay/cache"
 	"forebay/rules"
 )
 
@@ -89,6 +90,37 @@ func TestSlowRulesAreSpokenOfFromTheThirdTime(t *testing.T) {
 	f.wantNoAdvice("are slow")
 	f.record(h, 1, 4210*time.Millisecond, false)
 	f.wantAdvice("GET /slow are slow", "query", "high", "3 of its 23 queries", "2s or longer", "slowest 4.21s", "clients", "100 % of the time")
+}
+
+// A statement is not called slow for the time that its requests waited for a connection; the pool is.
+func TestWaitingForAConnectionIsNoTimeOfAStatement(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, config())
+	h := f.read("GET /fast", "search", "public.clients")
+	for range 20 {
+		f.Record(Query{Rule: h, Duration: 5 * time.Second, Waited: 4990 * time.Millisecond, At: cache.Instant(f.now.Load())})
+	}
+	f.wantNoAdvice("are slow")
+	f.record(h, 10, 3*time.Second, false)
+	f.wantAdvice("GET /fast are slow", "query", "high", "10 of its 30 queries", "slowest 3s", "took 1.01s each, beside 3.33s of waiting for a connection")
+	f.pool = PoolStats{Max: 10, Active: 10, Waits: 20}
+	for range minSamples {
+		f.sample()
+		f.advance(sampleEvery)
+	}
+	f.wantAdvice("pool is nearly used up", "connection", "high", "requests waited 1m39.8s in all")
+	var slow slowReport
+	f.get("slow-queries?threshold=4", &slow)
+	if slow.TotalSlowQueries != 0 {
+		t.Errorf("%d queries took four seconds", slow.TotalSlowQueries)
+	}
+	var health struct {
+		PerformanceSummary recentSummary `json:"performance_summary"`
+	}
+	f.get("health", &health)
+	if got := health.PerformanceSummary.AverageResponseTime; got != 4.333333 {
+		t.Errorf("requests took %v seconds on average", got)
+	}
 }
 
 func TestUnstoredRulesAreSpokenOfWhenTheyCostMuch(t *testing.T) {

@@ -84,7 +84,7 @@ func (p *Performance) health(question) (any, *problem.Problem) {
 	r := healthReport{
 		Status: health.Overall(parts, memory.Entries > 0),
 		PerformanceSummary: recentSummary{
-			RecentQueries: sum.queries(), AverageResponseTime: seconds(sum.average()), CacheHitRate: rounded(sum.hitRate()),
+			RecentQueries: sum.queries(), AverageResponseTime: seconds(sum.averageResponse()), CacheHitRate: rounded(sum.hitRate()),
 		},
 		ConnectionPool: p.connectionPool(),
 		CacheStatus: cacheStatus{

@@ -21,7 +21,7 @@ import (
 type endpoint struct {
 	method  string // GET stands for HEAD, too
 	admin   bool
-	strict  bool // takes table_name and nothing else: a misspelt one must not stand for all tables
+	strict  bool // takes table_name and nothing else: one that is misspelt or empty must not stand for all tables
 	minutes int  // the period, when minutes is not given
 	answer  func(*Performance, question) (any, *problem.Problem)
 }
@@ -175,11 +175,17 @@ func ask(args *fasthttp.Args, minutes int) (question, *problem.Problem) {
 	return q, bad
 }
 
-// onlyTable refuses whatever a request says beside table_name in its query string. A body may be empty or {}.
+// onlyTable refuses whatever a request says beside table_name in its query string, and an empty one: a script whose
+// variable is not set must not clear everything. A body may be empty or {}.
 func onlyTable(ctx *fasthttp.RequestCtx) *problem.Problem {
 	var unknown []problem.FieldError
-	for name := range ctx.QueryArgs().All() {
-		if string(name) != tableName {
+	for name, value := range ctx.QueryArgs().All() {
+		switch {
+		case string(name) == tableName && len(value) == 0:
+			bad := problem.New(problem.Malformed, tableName+" is empty; name a table, or leave it out to clear everything.")
+			bad.Errors = []problem.FieldError{{Field: tableName, In: "query", Detail: "is empty"}}
+			return bad
+		case string(name) != tableName:
 			unknown = append(unknown, problem.FieldError{Field: string(name), In: "query", Detail: "is not known here"})
 		}
 	}

@@ -40,8 +40,9 @@ func stepOf(d time.Duration) int {
 // tally is the sum of some windows. Not safe for concurrent use.
 type tally struct {
 	hits, misses, failures uint64
-	reads                  uint64 // queries of rules that do not write
-	hitTime, missTime      time.Duration
+	reads                  uint64        // queries of rules that do not write
+	hitTime, missTime      time.Duration // without waitTime
+	waitTime               time.Duration // for a connection
 	longer                 [steps]uint64
 	slow                   uint64 // at least as long as the period's threshold
 	longest                time.Duration
@@ -54,6 +55,7 @@ func (t *tally) add(o *tally) {
 	t.reads += o.reads
 	t.hitTime += o.hitTime
 	t.missTime += o.missTime
+	t.waitTime += o.waitTime
 	t.slow += o.slow
 	t.longest = max(t.longest, o.longest)
 	for i := range t.longer {
@@ -66,6 +68,15 @@ func (t *tally) time() time.Duration { return t.hitTime + t.missTime }
 func (t *tally) hitRate() float64    { return percent(float64(t.hits), float64(t.reads)) }
 func (t *tally) average() time.Duration {
 	return time.Duration(ratio(float64(t.time()), float64(t.queries())))
+}
+
+// averageResponse is what a request took, its wait for a connection included.
+func (t *tally) averageResponse() time.Duration {
+	return time.Duration(ratio(float64(t.time()+t.waitTime), float64(t.queries())))
+}
+
+func (t *tally) averageWait() time.Duration {
+	return time.Duration(ratio(float64(t.waitTime), float64(t.misses)))
 }
 
 func (t *tally) averageMiss() time.Duration {
@@ -157,6 +168,7 @@ func (w *window) read(minute uint32, t *tally, writes bool) bool {
 	}
 	t.hits, t.misses, t.failures = uint64(w.hits.Load()), uint64(w.misses.Load()), uint64(w.failures.Load())
 	t.hitTime, t.missTime = time.Duration(w.hitTime.Load()), time.Duration(w.missTime.Load())
+	t.waitTime = time.Duration(w.waitTime.Load())
 	if !writes {
 		t.reads = t.hits + t.misses
 	}

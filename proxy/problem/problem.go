@@ -15,6 +15,7 @@
 //	method-not-allowed        405     the path has rules, but none for this method; Allow names those it has
 //	request-timeout           408     the request did not arrive whole in time
 //	conflict                  409     the database refused: a unique or foreign key, an exclusion
+//	precondition-failed       412     If-Match or If-None-Match of a write does not hold; nothing was changed
 //	content-too-large         413     the request's body is above the rule's limit
 //	result-too-large          413     the result is above the form's limit; the detail names the streaming forms
 //	uri-too-long              414     the request target is above the limit
@@ -24,7 +25,7 @@
 //	too-many-requests         429     a limit of requests per time
 //	header-too-large          431     the request's header is above the limit
 //	internal                  500     forebay's own fault
-//	not-implemented           501     a method that forebay does not speak
+//	not-implemented           501     a method that forebay does not speak, or a condition of a write that nothing can judge
 //	bad-gateway               502     the upstream's answer cannot be used, or it refused the connection
 //	unavailable               503     the database or service is down or its circuit is open; see Retry-After
 //	pool-exhausted            503     no database connection became free in time; see Retry-After

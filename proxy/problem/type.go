@@ -14,6 +14,7 @@ const (
 	MethodNotAllowed     Type = "urn:forebay:problem:method-not-allowed"
 	RequestTimeout       Type = "urn:forebay:problem:request-timeout"
 	Conflict             Type = "urn:forebay:problem:conflict"
+	PreconditionFailed   Type = "urn:forebay:problem:precondition-failed"
 	ContentTooLarge      Type = "urn:forebay:problem:content-too-large"
 	ResultTooLarge       Type = "urn:forebay:problem:result-too-large"
 	URITooLong           Type = "urn:forebay:problem:uri-too-long"
@@ -50,6 +51,7 @@ func kinds() []kind {
 		{MethodNotAllowed, 405, "Method not allowed"},
 		{RequestTimeout, 408, "The request did not arrive in time"},
 		{Conflict, 409, "Conflict with what is stored"},
+		{PreconditionFailed, 412, "A condition of the request does not hold"},
 		{ContentTooLarge, 413, "The request's body is too large"},
 		{ResultTooLarge, 413, "The result is too large"},
 		{URITooLong, 414, "The request target is too long"},

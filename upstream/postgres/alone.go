@@ -19,6 +19,9 @@ func (w *writing) doAlone(ctx context.Context) error {
 	if err := w.s.ready(ctx, w.k.statements...); err != nil {
 		return err
 	}
+	if err := w.s.withinAll(w.k.statements, w.call.Input.Arguments); err != nil {
+		return err
+	}
 	sent := time.Now()
 	err := w.runAlone(ctx)
 	if err != nil && w.s.pg.IsClosed() && !pgconn.SafeToRetry(err) {
@@ -64,6 +67,9 @@ func (w *writing) runAlone(ctx context.Context) error {
 		if reader, err = r.next(); err == nil {
 			rows := newReading(w.s, st, w.call)
 			err = rows.read(reader, &w.scratch.results[i])
+		}
+		if err != nil {
+			err = w.s.failed("run", st, w.call.Input.Arguments, err)
 		}
 		if err == nil {
 			err = r.passed()

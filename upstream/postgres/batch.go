@@ -40,6 +40,7 @@ type batch struct {
 	writing
 	outcomes []outcome
 	bulk     *bulk
+	apartFor string // why the items were not inserted at once after all
 }
 
 // outcome is what became of one item.
@@ -75,16 +76,19 @@ func (b *batch) do(ctx context.Context) error {
 	return b.conclude(sent)
 }
 
-// validate takes over what the input has found wrong.
+// validate takes over what the input has found wrong, and what the types of the statement's parameters do not hold.
 func (b *batch) validate() {
 	for i := range b.call.Input.Items {
 		b.outcomes[i] = outcome{}
-		if e := b.call.Input.Items[i].Err; e != nil {
+		item := &b.call.Input.Items[i]
+		if e := item.Err; e != nil {
 			refused := &Error{Class: Invalid, Status: e.Status, Detail: e.Detail, Err: e}
 			if len(e.Fields) > 0 {
 				refused.Field = e.Fields[0].Field
 			}
 			b.outcomes[i].err = refused
+		} else if err := b.s.within(b.k.statements[0], item.Arguments); err != nil {
+			errors.As(err, &b.outcomes[i].err)
 		}
 	}
 }
@@ -135,7 +139,10 @@ func (b *batch) atOnce(ctx context.Context) error {
 	if !errors.Is(err, errOneByOne) {
 		return err
 	}
-	b.k.bulk.Store(&bulk{generation: b.bulk.generation})
+	if b.apartFor == "" {
+		b.apartFor = "one statement for many rows did not come to the same"
+	}
+	b.k.bulk.Store(&bulk{generation: b.bulk.generation, reason: b.apartFor})
 	if err := b.s.rollback(ctx); err != nil {
 		return err
 	}
@@ -283,12 +290,12 @@ func (b *batch) receiveItem(r *round, i int) error {
 	st := b.k.statements[0]
 	reader, err := r.next()
 	if err != nil {
-		return fmt.Errorf("run statement %q for item %d: %w", st.label, i, err)
+		return b.s.failed(fmt.Sprintf("run for item [%d]", i), st, b.call.Input.Items[i].Arguments, err)
 	}
 	one := reading{statement: st, shape: b.s.shapeOf(st), json: true}
 	var result result
 	if err := one.read(reader, &result); err != nil {
-		return fmt.Errorf("read rows of statement %q for item %d: %w", st.label, i, err)
+		return b.s.failed(fmt.Sprintf("read rows for item [%d] of", i), st, b.call.Input.Items[i].Arguments, err)
 	}
 	if result.missing {
 		b.outcomes[i].err = &Error{Class: Invalid, Status: 404, Detail: "There is no such row."}
@@ -331,7 +338,7 @@ func (b *batch) conclude(sent time.Time) error {
 	b.scratch.results[0].rows = len(b.outcomes) - b.failed()
 	response, _ := (&answer{call: Call{Rule: b.call.Rule, Input: b.call.Input, Format: -1}, sent: sent, came: time.Now(), stored: b.d.clock.Now()}).response(nil)
 	response.Body, response.ContentType = b.call.Rule.Query.Template.Execute(nil, b.value), contentTypeJSON
-	b.written.Response, b.written.Change = response, b.change
+	b.written.Response, b.written.Change, b.written.Waited = response, b.change, b.s.waited
 	b.observe()
 	return nil
 }
@@ -408,7 +415,7 @@ func spell(items []ItemError) string {
 		if i < len(items)-1 {
 			detail = strings.TrimSuffix(detail, ".")
 		}
-		parts[i] = fmt.Sprintf("item %d: %s", item.Index+1, detail)
+		parts[i] = fmt.Sprintf("item [%d]: %s", item.Index, detail)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -75,7 +75,7 @@ func TestAtomicBatchKeepsAllOrNothing(t *testing.T) {
 	if e.Status != 409 || len(e.Items) != 2 || e.Items[0].Index != 1 || e.Items[0].Field != "id" || e.Items[1].Index != 2 || e.Items[1].Code != "23514" {
 		t.Errorf("refused with %d, %+v", e.Status, e.Items)
 	}
-	if want := `Nothing was stored, because 2 of 3 items were refused: item 2: A row with this id already exists; item 3: The values break the rule "clients_age_check".`; e.Detail != want {
+	if want := `Nothing was stored, because 2 of 3 items were refused: item [1]: A row with this id already exists; item [2]: The values break the rule "clients_age_check".`; e.Detail != want {
 		t.Errorf("says %q; want %q", e.Detail, want)
 	}
 	if got := s.one(t, "select count(*) from clients"); got != "2" || standing.Check() != cache.Current {

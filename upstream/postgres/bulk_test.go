@@ -43,6 +43,17 @@ func TestBatchIsOneStatementWhereThatComesToTheSame(t *testing.T) {
 			if got := s.one(t, "select string_agg(rows::text, ',' order by nth) from counted"); got != want {
 				t.Errorf("inserted so many at once: %s; want %s", got, want)
 			}
+			told := s.BatchWay(s.rules.Rules()[0])
+			if told.AtOnce != (want == together) || told.AtOnce != (told.Reason == "") {
+				t.Errorf("it is said to be sent %s", told)
+			}
+			fresh := newSiteOn(t, s.url, fmt.Sprintf(bulkRoute, query))
+			if err := fresh.Survey(t.Context(), fresh.rules.Rules()); err != nil {
+				t.Error(err)
+			}
+			if got := fresh.BatchWay(fresh.rules.Rules()[0]); got != told {
+				t.Errorf("a survey says %s; a batch %s", got, told)
+			}
 		})
 	}
 	f("plain", "", plain, together)
@@ -66,6 +77,21 @@ func TestBatchIsOneStatementWhereThatComesToTheSame(t *testing.T) {
 	f("a default that reads", "alter table made alter up set default tally();", plain, apart)
 	f("a constraint that reads", "alter table made add check (tally() >= 0);", plain, apart)
 	f("a view", "alter table made rename to base; create view made as select * from base;", plain, apart)
+	// A domain that reads holds up those alone whose values pass through it.
+	const listed = "create domain listed as text check (tally() >= 0); create type pair as (a int, b listed); "
+	f("a domain elsewhere", listed+"create table other (l listed);", plain, together)
+	f("a domain", listed+"alter table made alter name type listed;", plain, apart)
+	f("a domain in an array", listed+"alter table made add more listed[];", plain, apart)
+	f("a domain of a domain", listed+"create domain above as listed; alter table made add more above;", plain, apart)
+	f("a domain in a row", listed+"alter table made add more pair;", plain, apart)
+	f("a domain in a default", listed+"alter table made add more text default 'x'::listed;", plain, apart)
+	f("a domain in a constraint", listed+"alter table made add check (name::listed is distinct from 'x');", plain, apart)
+	f("a domain in the statement", listed, "insert into made (id, name) values (@id, @name::listed) returning id", apart)
+	f("a domain in a function", listed+"create function pass(l listed) returns text language sql volatile as 'select l::text';",
+		"insert into made (id, name) values (@id, pass(@name)) returning id", apart)
+	f("a cast elsewhere", listed+"create function to_pair(text) returns pair language sql stable as 'select row(tally(), $1)::pair'; create cast (text as pair) with function to_pair(text) as assignment;", plain, together)
+	f("a cast of plain types", "create function to_text(point) returns text language sql stable as 'select tally()::text'; create cast (point as text) with function to_text(point) as assignment;", plain, apart)
+
 	f("partitions", `drop table made; create table made (id int primary key, name text) partition by range (id);
 		create table made_1 partition of made default;
 		create trigger counted after insert on made referencing new table as added for each statement execute function count_made();`, plain, apart)

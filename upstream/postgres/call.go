@@ -16,6 +16,8 @@ type Call struct {
 
 	Primary  bool   // not from a standby
 	Replayed uint64 // what a standby must have replayed to answer: a WAL position
+
+	If *Condition // of a Write; nil: none
 }
 
 // format returns the form that was chosen, or nil.
@@ -31,6 +33,7 @@ type Written struct {
 	Response *cache.StoredResponse // never stored; status, type, fields and body are its answer
 	Change   cache.Change          // applied to the log already; no dependencies if nothing was changed
 	LSN      string                // the WAL position behind the write, before its commit record
+	Waited   time.Duration         // of the time that it took: for a connection
 }
 
 // Observation is what one statement took. Tables are those that its rule's answer depends on, or those

@@ -14,9 +14,11 @@ type Error struct {
 	Code       string // SQLSTATE, where it helps the sender
 	Detail     string // one human sentence
 	Hint       string
-	Field      string // the column at fault
+	Field      string // the parameter at fault, or the column
+	In         string // where in the request the parameter stands; "" of a column
 	Items      []ItemError
 	RetryAfter time.Duration
+	Waited     time.Duration // of the time that it took: for a connection
 	Err        error
 
 	absent bool // of Unavailable: the database was not there, which is all that is known to be wrong
@@ -69,6 +71,8 @@ const (
 	TooLarge
 	// OutcomeUnknown : the connection broke while a write was being committed.
 	OutcomeUnknown
+	// Unmet : a write's condition does not hold.
+	Unmet
 	// Fault : the rule and the database do not fit, or forebay is wrong.
 	Fault
 )
@@ -77,7 +81,7 @@ const (
 func (c ErrorClass) String() string {
 	return [...]string{
 		"unavailable", "circuit open", "pool exhausted", "statement timeout", "deadline", "canceled", "busy",
-		"conflict", "invalid", "raised", "forbidden", "too large", "outcome unknown", "fault",
+		"conflict", "invalid", "raised", "forbidden", "too large", "outcome unknown", "unmet", "fault",
 	}[c]
 }
 

@@ -30,6 +30,7 @@ type Export struct {
 	ContentType string // of the form, with its charset
 	Filename    string // for Content-Disposition; may be empty
 	Columns     []string
+	Waited      time.Duration // for a connection
 
 	d      *Database
 	k      *knowledge
@@ -93,6 +94,7 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 		}
 	}
 	if err == nil {
+		e.Waited = s.waited
 		e.idle <- struct{}{}
 		return e, nil
 	}
@@ -100,6 +102,7 @@ func (d *Database) startExport(ctx context.Context, k *knowledge, call Call, f *
 		err = e.stallError()
 	}
 	explained := d.explain(ctx, err, time.Since(e.start))
+	explained.Waited = s.waited
 	d.metrics.requests[explained.Class].Inc()
 	e.abandon(err)
 	d.release(conn)
@@ -123,6 +126,9 @@ func (e *Export) begin(ctx context.Context, s *session, call Call, f *rules.Form
 	if err := s.ready(ctx, with(e.k.statements, own.snapshot(false, call.Rule.Query.CustomPlan), own.unbounded)...); err != nil {
 		return err
 	}
+	if err := s.within(st, call.Input.Arguments); err != nil {
+		return err
+	}
 	var lasting context.Context
 	lasting, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, e.cancel)
@@ -143,7 +149,7 @@ func (e *Export) begin(ctx context.Context, s *session, call Call, f *rules.Form
 	}
 	var err error
 	if e.rows, err = e.round.next(); err != nil {
-		return fmt.Errorf("run statement %q: %w", st.label, err)
+		return s.failed("run", st, call.Input.Arguments, err)
 	}
 	if e.shape = s.shapeOf(st); e.shape == nil || !e.shape.fits(e.rows.FieldDescriptions()) {
 		return fmt.Errorf("read rows of %q: %w", st.label, errShapeChanged)

@@ -64,6 +64,7 @@ func (f *filling) do(ctx context.Context) error {
 			return err
 		}
 	}
+	f.fill.Waited = f.s.waited
 	f.since = f.d.compared.Load()
 	f.generation = f.d.catalogue.generation.Load()
 	f.look = f.d.look(f.k, f.d.clock.Now())
@@ -71,6 +72,9 @@ func (f *filling) do(ctx context.Context) error {
 		defer f.k.looking.Store(false)
 	}
 	if err := f.s.ready(ctx, f.needed()...); err != nil {
+		return err
+	}
+	if err := f.s.withinAll(f.k.statements, f.call.Input.Arguments); err != nil {
 		return err
 	}
 	// Before the snapshot is asked for, so that every change marked from here on is judged. The feed is looked
@@ -145,7 +149,7 @@ func (f *filling) askAlone(ctx context.Context) error {
 	if err := w.read(rows, &f.scratch.results[0]); err != nil {
 		f.stop(ctx, err)
 		_, _ = rows.Close()
-		return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+		return f.s.failed("read rows of", st, f.call.Input.Arguments, err)
 	}
 	f.took = append(f.took, f.d.clock.Now().Sub(f.sent))
 	return nil
@@ -280,11 +284,11 @@ func (f *filling) receiveRows(r *round) error {
 	for i, st := range f.k.statements {
 		reader, err := r.next()
 		if err != nil {
-			return fmt.Errorf("run statement %q: %w", st.label, err)
+			return f.s.failed("run", st, f.call.Input.Arguments, err)
 		}
 		w := f.reading(st)
 		if err := w.read(reader, &f.scratch.results[i]); err != nil {
-			return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+			return f.s.failed("read rows of", st, f.call.Input.Arguments, err)
 		}
 		now := f.d.clock.Now()
 		f.took = append(f.took, now.Sub(from))

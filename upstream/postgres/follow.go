@@ -39,7 +39,7 @@ type following struct {
 	wanted    map[uint32][]int16 // guarded by the database's mu
 }
 
-// Survey finds out what the rules read, without running them, and has the feed follow it: so that the first
+// Survey finds out what the rules read and how batches are sent, without running them, and has the feed follow it: so that the first
 // response may be stored already. Rules that were surveyed before and are not among these are let go of once
 // nobody calls them. It returns what could not be looked at; fills will look then.
 func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
@@ -55,13 +55,17 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 				failures = append(failures, fmt.Errorf("find the tables of rule %q: %w", r.Name, err))
 			}
 		}
-		if r.Query == nil || !r.Stores() {
+		look := (*session).survey
+		if r.Batch != nil {
+			look = (*session).surveyBulk
+		}
+		if r.Query == nil || !r.Stores() && r.Batch == nil {
 			continue
 		}
 		surveyed[r] = true
 		k := d.know(r)
 		k.surveyed.Store(true)
-		err := d.run(ctx, func(ctx context.Context, s *session) error { return s.survey(ctx, k) })
+		err := d.run(ctx, func(ctx context.Context, s *session) error { return look(s, ctx, k) })
 		if err != nil {
 			err = fmt.Errorf("survey rule %q: %w", r.Name, err)
 			if isFailure(classOf(err)) || ctx.Err() != nil {

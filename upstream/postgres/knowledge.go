@@ -72,7 +72,7 @@ func (d *Database) know(r *rules.Rule) *knowledge {
 	}
 	fresh := &knowledge{rule: r}
 	for i := range r.Query.Statements {
-		fresh.statements = append(fresh.statements, newStatement(&r.Query.Statements[i]))
+		fresh.statements = append(fresh.statements, newStatement(r, &r.Query.Statements[i]))
 	}
 	fresh.used.Store(now)
 	k, _ := d.known.LoadOrStore(r, fresh)

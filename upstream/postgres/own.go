@@ -9,6 +9,7 @@ import (
 type ownStatements struct {
 	settings   string // set_config calls that make a transaction what a session would be; "" where sessions are
 	begin      *statement
+	beginIf    *statement // of a write with a condition
 	beginRead  *statement
 	commit     *statement
 	snapshots  [4]*statement // by looking + 2*custom
@@ -31,6 +32,7 @@ type ownStatements struct {
 func newOwnStatements(cfg Config) ownStatements {
 	o := ownStatements{
 		begin:      ownStatement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+		beginIf:    ownStatement("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"),
 		beginRead:  ownStatement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
 		commit:     ownStatement("COMMIT"),
 		locks:      ownStatement(locksQuery),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -75,9 +74,9 @@ func (c *checking) check(ctx context.Context) error {
 }
 
 // parsedQuery lists what parsing a statement has locked, which is all that it names, views and policies
-// looked through; and how.
+// looked through; and how: to write, or to lock rows (FOR UPDATE and its like).
 const parsedQuery = `select l.relation::text, bool_or(l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')),
-  pg_catalog.row_security_active(l.relation)
+  pg_catalog.row_security_active(l.relation), bool_or(l.mode = 'RowShareLock')
 from pg_catalog.pg_lock_status() l
 where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.database <> 0 and l.relation >= 16384
   and exists (select from pg_catalog.pg_class c where c.oid = l.relation and c.relkind in ('r', 'p', 'v', 'm', 'f'))
@@ -115,6 +114,9 @@ func (c *checking) statement(ctx context.Context, st *rules.Statement) error {
 	}
 	c.parameters(st, description.ParamOIDs)
 	c.security(st, parsed)
+	if err := c.calls(ctx, st); err != nil {
+		return err
+	}
 	return c.result(ctx, st, description.Fields)
 }
 
@@ -137,44 +139,7 @@ func (c *checking) refused(st *rules.Statement, e *pgconn.PgError) {
 	if e.Hint != "" {
 		message += "; " + strings.TrimSuffix(e.Hint, ".")
 	}
-	c.mistake(c.place(st, int(e.Position)), "%s", message)
-}
-
-// place finds the nth character of the statement, counted from 1, in its file.
-func (c *checking) place(st *rules.Statement, nth int) rules.Position {
-	at := rules.Position{File: st.File, Line: max(st.Line, 1), Column: 1}
-	if nth < 1 {
-		return at
-	}
-	before := st.SQL
-	for i := range st.SQL {
-		if nth--; nth == 0 {
-			before = st.SQL[:i]
-			break
-		}
-	}
-	at.Line += strings.Count(before, "\n")
-	line := before[strings.LastIndexByte(before, '\n')+1:]
-	at.Column = len(c.named(st, line)) + 1
-	if st.File == c.rule.Position.File {
-		at.Column = 1 // written inside YAML, whose indentation is not known here
-		if at.Line == c.rule.Position.Line {
-			at.Column = c.rule.Position.Column
-		}
-	}
-	return at
-}
-
-// named puts the parameters' names back where they stood, so that columns are those of the file.
-func (c *checking) named(st *rules.Statement, sql string) string {
-	for n := len(st.Params); n > 0; n-- {
-		name := "body"
-		if p := c.param(st.Params[n-1]); p != nil {
-			name = p.Name
-		}
-		sql = strings.ReplaceAll(sql, "$"+strconv.Itoa(n), "@"+name)
-	}
-	return sql
+	c.mistake(st.Place(int(e.Position)), "%s", message)
 }
 
 // param returns the parameter that an index of Statement.Params means, or nil for @body.
@@ -216,7 +181,7 @@ func (c *checking) parameters(st *rules.Statement, oids []uint32) {
 			continue
 		}
 		if !slices.Contains(accepted[p.Type], oid) {
-			c.warn(c.place(st, 0), "statement %q takes @%s for another type than the rule declares; write a cast, as in @%s::text", st.Name, p.Name, p.Name)
+			c.warn(st.Place(0), "statement %q takes @%s for another type than the rule declares; write a cast, as in @%s::text", st.Name, p.Name, p.Name)
 		}
 	}
 }
@@ -231,17 +196,20 @@ func (c *checking) security(st *rules.Statement, parsed [][][]byte) {
 			}
 		}
 		if string(row[2]) == "t" && len(c.rule.Identity) == 0 && !c.rule.Writes() {
-			c.warn(c.place(st, 0), "table %s has row security, and the rule gives every caller the same answer; name what tells them apart under identity", name)
+			c.warn(st.Place(0), "table %s has row security, and the rule gives every caller the same answer; name what tells them apart under identity", name)
 		}
 		if string(row[1]) == "t" && !c.rule.Writes() {
-			c.mistake(c.place(st, 0), "statement %q writes to %s in a rule that reads; use POST, PUT, PATCH or DELETE without reads: true", st.Name, name)
+			c.mistake(st.Place(0), "statement %q writes to %s in a rule that reads; use POST, PUT, PATCH or DELETE without reads: true", st.Name, name)
+		}
+		if string(row[3]) == "t" && !c.rule.Writes() {
+			c.mistake(st.Place(0), "statement %q locks rows of %s in a rule that reads, on a read-only connection, where that is refused; leave FOR UPDATE or FOR SHARE out, or use POST, PUT, PATCH or DELETE without reads: true", st.Name, name)
 		}
 	}
 }
 
 // result checks what the rule says of the statement's rows.
 func (c *checking) result(ctx context.Context, st *rules.Statement, fields []pgconn.FieldDescription) error {
-	at := c.place(st, 0)
+	at := st.Place(0)
 	if len(fields) == 0 && st.Rows != rules.None {
 		c.mistake(at, "statement %q returns no rows; add RETURNING, or say rows: none", st.Name)
 		return nil

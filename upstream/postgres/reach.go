@@ -72,7 +72,7 @@ func (all *functions) judge(texts []string, pure, declared bool) verdict {
 	}
 	for again := true; again; {
 		again = false
-		for _, f := range all.behind {
+		for _, f := range all.operators {
 			if !r.seen[f] && r.writes(f.operators) {
 				r.function(f, true)
 				again = true

@@ -104,6 +104,7 @@ func (d *Database) hold(ctx context.Context, w work) error {
 		_ = s.pg.Close(ctx) // the pool replaces it
 	}
 	e := d.explain(ctx, err, took)
+	e.Waited = s.waited
 	if e.Class == Unavailable && s.pg.IsClosed() {
 		d.broke.Store(int64(d.clock.Now()))
 	}
@@ -127,8 +128,23 @@ func (d *Database) renew(ctx context.Context, s *session, w work, cause error) e
 // a request that allows less time.
 const slowConnect = time.Second
 
-// acquire gets a connection within the time that the pool allows.
+// acquire gets a connection, and notes how long that took: it is not the time of any statement.
 func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	start := d.clock.Now()
+	conn, err := d.wait(ctx)
+	waited := d.clock.Now().Sub(start)
+	var e *Error
+	switch {
+	case err == nil:
+		sessionOf(conn.Conn().PgConn()).waited = waited
+	case errors.As(err, &e):
+		e.Waited = waited
+	}
+	return conn, err
+}
+
+// wait gets a connection within the time that the pool allows.
+func (d *Database) wait(ctx context.Context) (*pgxpool.Conn, error) {
 	pool, err := d.open()
 	if err != nil {
 		return nil, unavailable(err)

@@ -28,7 +28,8 @@ type session struct {
 	backend  backend
 	epoch    uint64 // of the server, in which it was met
 	born     time.Time
-	outworn  bool // it is not to be used again
+	outworn  bool          // it is not to be used again
+	waited   time.Duration // for it, by whoever holds it
 	prepared map[string]*preparedStatement
 }
 
@@ -140,7 +141,7 @@ func (s *session) learn(ctx context.Context, statements []*statement, generation
 		}
 		types, err := s.types(ctx, oids(p.description.Fields))
 		if err == nil {
-			p.shape, err = newShape(p.description.Fields, types, generation, false)
+			p.shape, err = newShape(st, p.description, types, generation, false)
 		}
 		if err != nil {
 			delete(s.prepared, st.name)

@@ -86,7 +86,7 @@ func explainClass(pg *pgconn.PgError, err error) *Error {
 	case "23":
 		return explainConstraint(pg, err)
 	case "22":
-		return &Error{Class: Invalid, Status: 422, Code: pg.Code, Hint: pg.Hint, Field: pg.ColumnName, Err: err, Detail: dataSentence(pg.Code)}
+		return explainData(pg, err)
 	case "P0":
 		return fault(err)
 	case "08", "53", "57", "58", "XX", "28", "3D":
@@ -180,22 +180,44 @@ func orRow(column string) string {
 	return column
 }
 
-func dataSentence(code string) string {
+// explainData says which parameter the database could not work with, where that can be told.
+func explainData(pg *pgconn.PgError, err error) *Error {
+	if pg.Code == pgerrcode.SequenceGeneratorLimitExceeded {
+		return fault(err) // no value of the caller's
+	}
+	e := &Error{Class: Invalid, Status: 422, Code: pg.Code, Hint: pg.Hint, Field: pg.ColumnName, Err: err}
+	var f *failure
+	if e.Field == "" && errors.As(err, &f) {
+		if p := f.blame(pg); p != nil {
+			refused := p.Refuse(-1, "")
+			e.Field, e.In = refused.Fields[0].Field, refused.Fields[0].In
+		}
+	}
+	e.Detail = dataSentence(pg.Code, e.Field)
+	return e
+}
+
+// dataSentence says what is wrong with a field; "" is one that is not known.
+func dataSentence(code, field string) string {
+	noun, wrong := "A value", "is one that the database cannot work with"
 	switch code {
 	case pgerrcode.StringDataRightTruncationDataException:
-		return "A text is too long."
+		noun, wrong = "A text", "is too long"
 	case pgerrcode.NumericValueOutOfRange:
-		return "A number is out of range."
+		noun, wrong = "A number", "is out of range"
 	case pgerrcode.InvalidTextRepresentation, pgerrcode.InvalidBinaryRepresentation:
-		return "A value has the wrong form for its type."
+		wrong = "has the wrong form for its type"
 	case pgerrcode.InvalidDatetimeFormat, pgerrcode.DatetimeFieldOverflow:
-		return "A date or time is not valid."
+		noun, wrong = "A date or time", "is not valid"
 	case pgerrcode.CharacterNotInRepertoire, pgerrcode.UntranslatableCharacter:
-		return "A text holds a character that the database cannot store."
+		noun, wrong = "A text", "holds a character that the database cannot store"
 	case pgerrcode.DivisionByZero:
 		return "The values lead to a division by zero."
 	}
-	return "The database cannot work with a value of this request."
+	if field == "" {
+		return noun + " " + wrong + "; the database does not say which."
+	}
+	return field + " " + wrong + "."
 }
 
 // sentence ends a message with a full stop.

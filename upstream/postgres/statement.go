@@ -17,13 +17,21 @@ type statement struct {
 	label  string // as templates and observations name it
 	sql    string
 	rows   rules.Rows
-	params []int // as rules.Statement has them
-	own    bool  // of this package: its answer is read here, not encoded
+	params []int         // as rules.Statement has them
+	inputs []rules.Param // that params index into
+	writes bool          // of a rule that writes
+	own    bool          // of this package: its answer is read here, not encoded
 }
 
-// newStatement makes a statement of a rule's.
-func newStatement(s *rules.Statement) *statement {
-	return &statement{name: preparedName(s.SQL), label: s.Name, sql: s.SQL, rows: s.Rows, params: s.Params}
+// newStatement makes a statement of the rule's.
+func newStatement(r *rules.Rule, s *rules.Statement) *statement {
+	st := &statement{
+		name: preparedName(s.SQL), label: s.Name, sql: s.SQL, rows: s.Rows, params: s.Params, inputs: r.Params, writes: r.Writes(),
+	}
+	if r.Batch != nil {
+		st.inputs = r.Batch.Item
+	}
+	return st
 }
 
 // ownStatement makes a statement of this package's.
@@ -62,15 +70,18 @@ type shape struct {
 	columns    []wire.Column
 	formats    []int16
 	encoder    *wire.Encoder
-	generation uint64 // of the catalogue that the types were read in
+	params     []uint32 // the types of the statement's parameters
+	bounds     []bound  // of them, what they hold of a rule's integers
+	generation uint64   // of the catalogue that the types were read in
 }
 
 // noShape is that of statements whose rows nobody reads. Immutable.
 var noShape = &shape{}
 
-// newShape makes the shape of rows with these fields; text says that values arrive as text whatever they are.
-func newShape(fields []pgconn.FieldDescription, types wire.Catalogue, generation uint64, text bool) (*shape, error) {
-	s := &shape{generation: generation, columns: make([]wire.Column, len(fields)), formats: make([]int16, len(fields))}
+// newShape makes the shape of a statement that is described so; text says that values arrive as text whatever they are.
+func newShape(st *statement, described *pgconn.StatementDescription, types wire.Catalogue, generation uint64, text bool) (*shape, error) {
+	fields := described.Fields
+	s := &shape{params: described.ParamOIDs, bounds: st.boundsOf(described.ParamOIDs), generation: generation, columns: make([]wire.Column, len(fields)), formats: make([]int16, len(fields))}
 	for i, f := range fields {
 		if !text {
 			s.formats[i] = wire.FormatOf(types, f.DataTypeOID)

@@ -19,12 +19,11 @@ func (s *session) describe(ctx context.Context, statements []*statement) error {
 		if err != nil {
 			return err
 		}
-		fields := description.Fields
-		types, err := s.types(ctx, oids(fields))
+		types, err := s.types(ctx, oids(description.Fields))
 		if err != nil {
 			return err
 		}
-		shape, err := newShape(fields, types, generation, true)
+		shape, err := newShape(st, description, types, generation, true)
 		if err != nil {
 			return fmt.Errorf("describe statement %q: %w", st.label, err)
 		}

@@ -33,18 +33,18 @@ select coalesce(pg_catalog.pg_current_xact_id_if_assigned()::text, ''),
   coalesce((select pg_catalog.string_agg(told.oid::text, ',') from told where told.kind in ('S', 'f')), '')`
 
 // Write runs a rule that writes, in one transaction, and returns when it is durable and marked: a read
-// that begins now sees it. The error is an *Error; with class OutcomeUnknown the write may have happened,
+// that begins now sees it. A condition is judged in the same transaction. The error is an *Error; with class OutcomeUnknown the write may have happened,
 // and it is marked all the same.
 func (d *Database) Write(ctx context.Context, call Call) (Written, error) {
 	var w *writing
 	k := d.know(call.Rule)
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
 		w = &writing{d: d, s: s, k: k, call: call, change: cache.Change{Epoch: d.log.Epoch()}}
-		if k.alone.Load() {
+		if k.alone.Load() && call.If == nil {
 			return w.doAlone(ctx)
 		}
 		err := w.do(ctx)
-		if cannotNest(err) {
+		if cannotNest(err) && call.If == nil {
 			if err = s.rollback(ctx); err != nil {
 				return err
 			}
@@ -89,12 +89,20 @@ func (w *writing) do(ctx context.Context) error {
 	own := &w.d.own
 	w.scratch = w.d.takeScratch()
 	defer w.d.giveScratch(w.scratch)
-	if err := w.s.ready(ctx, with(w.k.statements, w.ownNeeded(own.begin, own.written)...)...); err != nil {
+	if err := w.s.ready(ctx, with(w.k.statements, w.ownNeeded(w.opening(), own.written)...)...); err != nil {
+		return err
+	}
+	if err := w.s.withinAll(w.k.statements, w.call.Input.Arguments); err != nil {
 		return err
 	}
 	sent := time.Now()
+	if err := w.conditional(ctx); err != nil {
+		return err
+	}
 	r := w.s.open(ctx)
-	w.begin(r)
+	if w.call.If == nil {
+		w.begin(r)
+	}
 	for _, st := range w.k.statements {
 		w.scratch.values = st.arguments(w.scratch.values[:0], w.call.Input.Arguments, w.call.Input.Body)
 		r.send(st, w.scratch.values)
@@ -140,7 +148,7 @@ func (w *writing) ownNeeded(list ...*statement) []*statement {
 // begin opens the transaction.
 func (w *writing) begin(r *round) {
 	own := &w.d.own
-	r.send(own.begin, nil)
+	r.send(w.opening(), nil)
 	if own.local != nil {
 		r.send(own.local, nil)
 	}
@@ -167,19 +175,21 @@ func (w *writing) begun(r *round) error {
 }
 
 func (w *writing) receive(r *round) error {
-	if err := w.begun(r); err != nil {
-		return err
+	if w.call.If == nil {
+		if err := w.begun(r); err != nil {
+			return err
+		}
 	}
 	w.scratch.grow(len(w.k.statements))
 	from := w.d.clock.Now()
 	for i, st := range w.k.statements {
 		reader, err := r.next()
 		if err != nil {
-			return fmt.Errorf("run statement %q: %w", st.label, err)
+			return w.s.failed("run", st, w.call.Input.Arguments, err)
 		}
 		rows := newReading(w.s, st, w.call)
 		if err := rows.read(reader, &w.scratch.results[i]); err != nil {
-			return fmt.Errorf("read rows of statement %q: %w", st.label, err)
+			return w.s.failed("read rows of", st, w.call.Input.Arguments, err)
 		}
 		now := w.d.clock.Now()
 		w.took = append(w.took, now.Sub(from))
@@ -229,7 +239,7 @@ func (w *writing) answer(sent time.Time, results []result) answer {
 // finish makes what Write returns.
 func (w *writing) finish(a *answer) {
 	w.written.Response, w.scratch.body = a.response(w.scratch.body[:0])
-	w.written.Change = w.change
+	w.written.Change, w.written.Waited = w.change, w.s.waited
 	w.observe()
 }
 

@@ -128,7 +128,7 @@ func TestConstraintsBecomeAnswers(t *testing.T) {
 			// not null
 			f("POST /sparse", `{"id": 9}`, 422, "23502", "name", "name must not be empty.")
 			// a number that does not fit
-			f("POST /orders", `{"id": 9, "client": 1, "total": 123456}`, 422, "22003", "", "A number is out of range.")
+			f("POST /orders", `{"id": 9, "client": 1, "total": 123456}`, 422, "22003", "total", "total is out of range.")
 			// raised by a function
 			f("POST /shout", `{"what": "way"}`, 400, "P0001", "", "no way.")
 			// exclusion
