@@ -14,7 +14,7 @@ const firstUserOid = 16384 // the first that is not the server's own
 // catalogue is what the database says of the wanted relations and everything below them. Immutable.
 type catalogue struct {
 	relations map[uint32]*entry
-	events    bool // the event triggers are in place
+	events    string // a print of the event triggers; "": they are not in place, or do not always fire
 }
 
 // entry is one relation. Immutable.
@@ -84,7 +84,7 @@ left join pg_catalog.pg_collation l on l.oid = a.attcollation
 where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 order by a.attrelid, a.attnum`
 
-const eventsQuery = `select pg_catalog.count(*) = 2 from pg_catalog.pg_event_trigger e
+const eventsQuery = `select coalesce(case when pg_catalog.count(*) = 2 then pg_catalog.string_agg(e.oid || ' ' || e.xmin::text, ',' order by e.oid) end, '') from pg_catalog.pg_event_trigger e
 where e.evtname in ('` + eventCommand + `', '` + eventDrop + `') and e.evtenabled = 'A'`
 
 // readCatalogue asks for what matters of the wanted relations, in one round trip.

@@ -257,7 +257,7 @@ func (d *doctor) relations(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 		d.add("tables", FindingFail, "", "%s", err)
 		return
 	}
-	if c.events {
+	if c.events != "" {
 		d.add("event triggers", FindingOK, "", "DDL arrives within its transaction")
 	} else if d.feed.cfg.Mode != ModeNotify {
 		d.add("event triggers", FindingWarn, "run what `forebay changes install` prints", "DDL is noticed by the catalogue poll, within %v", d.feed.cfg.Poll)
@@ -285,7 +285,7 @@ func (d *doctor) coverages(ctx context.Context, conn *pgx.Conn, wanted map[uint3
 	covers := make(map[uint32]*cover)
 	a := c.attribute(w.wantedOf(wanted), &attribution{})
 	for oid, e := range c.relations {
-		if e.kind == 'v' || e.kind == 'm' && c.events || e.logged() && w.unfollowable(e) == nil {
+		if e.kind == 'v' || e.kind == 'm' && c.events != "" || e.logged() && w.unfollowable(e) == nil {
 			covers[oid] = &cover{relation: a.relations[oid]}
 		}
 	}

@@ -50,6 +50,7 @@ type follower struct {
 
 	running  bool // the slot is there: what is published from now on may miss what its writers did before
 	expected published
+	events   string // the print of the event triggers at the last poll
 	covers   map[uint32]*cover
 	failed   map[uint32]failure // tables whose turn in the publication it was, and somebody held them
 }
@@ -104,7 +105,7 @@ func (w *follower) poll(ctx context.Context) error {
 		return err
 	}
 	w.uncoverLost(c, now)
-	w.expected = now
+	w.expected, w.events = now, c.events
 	if w.running {
 		if err := w.cover(ctx, c, now); err != nil {
 			return err
@@ -182,7 +183,7 @@ func (w *follower) uncoverLost(c *catalogue, now published) {
 				continue
 			}
 			w.feed.metrics.drifts.Inc()
-		case e.kind != 'm' || c.events:
+		case e.kind != 'm' || c.events != "" && c.events == w.events:
 			continue
 		}
 		lost = append(lost, oid)
@@ -389,7 +390,7 @@ func (w *follower) cover(ctx context.Context, c *catalogue, now published) error
 			fresh = append(fresh, oid)
 		case e.kind == 'v' && old == nil: // has no changes but those of the catalogue, at whatever position
 			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position(), Replayed: 1}}
-		case e.kind == 'm' && w.pub != nil && c.events && old == nil:
+		case e.kind == 'm' && w.pub != nil && c.events != "" && old == nil:
 			w.covers[oid] = &cover{coverage: cache.Coverage{After: w.feed.log.Position()}}
 		}
 	}
@@ -435,7 +436,7 @@ func (w *follower) coverFresh(ctx context.Context, fresh []uint32, a *attributio
 func (w *follower) tell(c *catalogue, wanted map[uint32][]int16) {
 	covered, uncovered, pending := c.coverages(wanted, w.covers, w.why)
 	w.feed.face.note(func(r *report) {
-		r.uncovered, r.pending, r.coveredAll, r.events = uncovered, pending, len(covered), c.events
+		r.uncovered, r.pending, r.coveredAll, r.events = uncovered, pending, len(covered), c.events != ""
 	})
 	w.feed.face.tell(func(s *cache.Feed) { s.Covered = covered })
 }

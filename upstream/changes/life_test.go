@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -317,4 +321,50 @@ func TestAStuckStreamShowsAsLag(t *testing.T) {
 	if p.Status().Epochs != 1 {
 		t.Error("the epoch has ended")
 	}
+}
+
+// Where a URL leads now to one server and then to another, as that of a balancer does, nothing is followed: ids and
+// positions of one say nothing of the other.
+func TestConnectionsToDifferentServersAreRefused(t *testing.T) {
+	t.Parallel()
+	servers := []*private.Postgres{startPostgres(t), startPostgres(t)}
+	balancer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var work sync.WaitGroup
+	t.Cleanup(func() { _ = balancer.Close(); work.Wait() })
+	work.Go(func() {
+		for turn := 0; ; turn++ { // from one to the next
+			client, err := balancer.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", servers[turn%len(servers)].Address())
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+				work.Go(func() {
+					_, _ = io.Copy(way[0], way[1])
+					_ = way[0].Close()
+					_ = way[1].Close()
+				})
+			}
+		}
+	})
+	u, err := url.Parse(servers[0].URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = balancer.Addr().String()
+	p := newTap(t, Config{URL: rules.Secret(u.String()), Mode: ModeWAL}).run()
+	p.eventually("it says why it does not follow", func() bool {
+		if f := p.log.Feed(); f.Live && f.Mode == cache.FeedWAL {
+			t.Fatal("followed")
+		}
+		return strings.Contains(p.Status().Reason, errOtherServers.Error())
+	})
+	p.stop()
 }

@@ -61,6 +61,13 @@ func TestEventTriggersBringDDLWithinItsTransaction(t *testing.T) {
 	other.current("DDL of other tables")
 	w.exec(`create function f() returns int language sql as 'select 1'`)
 	other.outdated("what may change the meaning of any statement")
+	w.exec(`create unique index on totals (count); insert into clients (id, name, status) values (7777, 'Una', 'new')`)
+	p.covered(totals)
+	view = p.store(w, cache.Relation(totals))
+	w.exec(`begin; alter event trigger ` + eventCommand + ` disable; refresh materialized view concurrently totals;
+		alter event trigger ` + eventCommand + ` enable always; commit`)
+	view.outdated("a REFRESH that the event trigger was kept from telling")
+	p.covered(totals)
 	view = p.store(w, cache.Relation(totals))
 	w.exec(UninstallSQL())
 	view.outdated("the end of hearing of REFRESH")
