@@ -384,3 +384,47 @@ func TestSurveyAsksTheFeedForTablesAndColumns(t *testing.T) {
 		t.Errorf("wanted are %v; want %v", wanted, want)
 	}
 }
+
+// A commit that waits for a synchronous standby is brought by the stream, and seen by nobody until the standby is
+// there or given up: meanwhile the row as it was may not be stored, and others may.
+func TestACommitThatNobodySeesYet(t *testing.T) {
+	t.Parallel()
+	pg := newServer(t, "fsync = off")
+	database := newDatabase(t, pg.URL("postgres"), followedSchema)
+	s := newFollowedOn(t, database, followedRoutes)
+	ann, bob := s.stored(t, "GET /clients/1"), s.stored(t, "GET /clients/2")
+	admin, writer := connect(t, database), connect(t, database)
+	wait := func(standby string) {
+		t.Helper()
+		script(t, admin, "alter system set synchronous_standby_names = '"+standby+"'")
+		script(t, admin, "select pg_reload_conf()")
+	}
+	wait("nobody")
+	eventually(t, "commits wait for a standby", func() bool { return one(t, admin, "current_setting('synchronous_standby_names')") == "nobody" })
+	done := make(chan error, 1)
+	go func() {
+		_, err := writer.Exec(context.WithoutCancel(t.Context()), "update clients set name = 'Anna' where id = 1")
+		done <- err
+	}()
+	eventually(t, "the stream brings it", func() bool { return ann.Check() == cache.Outdated })
+	for range 3 {
+		f := s.fill(t, "GET /clients/1")
+		if !strings.Contains(string(f.Response.Body), "Ann\"") {
+			t.Fatalf("%s is visible", f.Response.Body)
+		}
+		if got := s.stand(f).Check(); got != cache.Outdated {
+			t.Errorf("the row as it was is %s", got)
+		}
+	}
+	if got := bob.Check(); got != cache.Current {
+		t.Errorf("another row is %s", got)
+	}
+	wait("")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the row is stored", func() bool {
+		f := s.fill(t, "GET /clients/1")
+		return f.Refused == cache.Storable && s.stand(f).Check() == cache.Current && strings.Contains(string(f.Response.Body), "Anna")
+	})
+}

@@ -189,6 +189,25 @@ func TestWritesOutdateWhatTheyTouch(t *testing.T) {
 	}
 }
 
+// What happens to a sequence is of no transaction, and no feed brings it: the write outdates what was read of it.
+func TestWritesOutdateWhatTheyCount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "create sequence numbers; create table counted (id int primary key default nextval('numbers'))", `
+- route: GET /number
+  ttl: 60s
+  query: select last_value from numbers
+  rows: value
+- route: POST /counted
+  query: insert into counted default values
+  rows: none
+`)
+	standing := s.stand(s.fill(t, "GET /number"))
+	s.write(t, "POST /counted", "")
+	if got := standing.Check(); got != cache.Outdated {
+		t.Errorf("the number read before is %s", got)
+	}
+}
+
 func TestWriteThatChangesNothingOutdatesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shopSchema+"alter table clients disable trigger all;", shopRoutes)
