@@ -25,7 +25,8 @@ var (
 		"pg_input_is_valid", "pg_input_error_info", "pg_char_to_encoding", "pg_encoding_to_char", "pg_client_encoding",
 		"pg_wal_lsn_diff", "pg_lsn", "pg_snapshot", "pg_snapshot_xmin", "pg_snapshot_xmax", "pg_snapshot_xip",
 		"pg_visible_in_snapshot", "pg_has_role", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "pg_get_keywords",
-		"pg_timezone_names", "pg_timezone_abbrevs", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared",
+		"pg_timezone_names", "pg_timezone_abbrevs", "pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_xact_lock",
+		"pg_advisory_xact_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all",
 	}
 	// running take SQL or names of tables as values.
 	running = []string{

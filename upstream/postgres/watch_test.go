@@ -142,9 +142,9 @@ func TestARewriteThatStatementsWaitedFor(t *testing.T) {
 `, func(c *postgres.Config) { c.MaxConnections = 1 }) // in which all is prepared
 	s.exec(t, "insert into spare select id, v from plain")
 	s.compare(t)
-	before := s.body(t, "GET /both")
+	s.fill(t, "GET /both")
 	s.compare(t)
-	before = s.body(t, "GET /both")
+	before := s.body(t, "GET /both")
 	owner := connect(t, s.url)
 	script(t, owner, "begin; alter table spare alter v type text using v || '!'")
 	filled := make(chan cache.Fill, 1)
