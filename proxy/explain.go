@@ -173,6 +173,8 @@ func (p *Proxy) explainResponse(ctx context.Context, s *state, rule *rules.Rule,
 		e.Why = "every write through forebay to what it depends on is in its snapshot; other changes are not heard of"
 	case r.TTLOnly:
 		e.Why = "its lifetime has not ended"
+	case Classification(s.Database, rule).By == postgres.ByTTL:
+		e.Why = "its lifetime has not ended, and every write through forebay to what it depends on is in its snapshot"
 	default:
 		e.Why = "every change to what it depends on is in its snapshot"
 	}

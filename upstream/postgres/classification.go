@@ -116,7 +116,7 @@ func (d *Database) classify(c *Classification, f *finding) {
 		c.Reason, c.Exact = reason, reason == "" || !forGood
 	}
 	if !c.Exact {
-		c.Freshness, c.By, c.own = ByTTL, ByTTL, !f.ttl
+		c.Freshness, c.By, c.own = ByTTL, ByTTL, true
 		return
 	}
 	c.Rows, c.Whole = d.rowsOf(f)

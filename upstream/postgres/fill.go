@@ -345,7 +345,6 @@ func (f *filling) discover(ctx context.Context) {
 		touched = found.relations
 	}
 	f.fill.Dependencies = found.dependOn(tops(touched), f.feed, f.call.Input.Arguments)
-	f.fill.Response.TTLOnly = found.ttl
 	f.admit(found, touched)
 }
 
@@ -360,7 +359,6 @@ func (f *filling) trust() {
 	if found.byRows() && f.feed.Mode != cache.FeedOff {
 		f.fill.Dependencies = found.dependOn(found.tops, f.feed, f.call.Input.Arguments)
 	}
-	f.fill.Response.TTLOnly = found.ttl
 	if found.every || found.generation != f.d.catalogue.generation.Load() {
 		f.fill.Refused = cache.RefusedSnapshot
 	}

@@ -137,9 +137,10 @@ func (d *Database) follow() {
 	}
 }
 
-// admit asks the log whether the changes that the fill has not seen will be heard of.
+// admit asks the log whether the changes that the fill has not seen will be heard of. Of a rule that is on its TTL they
+// need not be: the writes through this process outdate it all the same, and whatever else is heard of its tables.
 func (f *filling) admit(found *finding, touched []relation) {
-	if f.feed.Mode == cache.FeedOff || f.fill.Response.TTLOnly || f.call.Rule.Freshness == rules.TTLOnly {
+	if f.feed.Mode == cache.FeedOff || found.ttl || f.call.Rule.Freshness == rules.TTLOnly {
 		return
 	}
 	if f.feed.Live && !f.readsStandby() && !(f.s.comparable() && f.d.leadsToTheFeed()) {

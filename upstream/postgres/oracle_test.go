@@ -118,7 +118,7 @@ func compareWithDatabase(t *testing.T, s *site, between func(*rand.Rand)) {
 			}
 			for range 10 {
 				request := requests[r.IntN(len(requests))]
-				if f := s.fill(t, request); f.Refused == cache.Storable && !f.Response.TTLOnly {
+				if f := s.fill(t, request); f.Refused == cache.Storable && s.Classification(s.call(t, request, "").Rule).Exact {
 					memory[request] = stored{s.stand(f), string(f.Response.Body)}
 				}
 			}
