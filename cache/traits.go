@@ -26,7 +26,7 @@ type Traits struct {
 	Kind       Kind
 	// Compressible says that the body is worth compressing for clients that ask for it; set before it is stored.
 	Compressible bool
-	TTLOnly      bool // changes need not concern it: other instances, and this one after a restart, may use it
+	TTLOnly      bool // changes do not concern it: other instances, and this one after a restart, may use it
 
 	// Head is what whoever serves the responses made of the fields above, to be written as it is; nil: nothing.
 	Head *Head

@@ -203,12 +203,12 @@ func sawMore(kept, brought *cache.StoredResponse) bool {
 // stand ties the response to what it depends on.
 //
 // A rule on TTL stands on a snapshot that sees every change, so that only purges concern it: its tables
-// are still known to whoever purges by table. One that is there for what it calls does not say so itself: what is
-// known of its tables outdates it, so that the caller of a write reads it, and the TTL bounds the rest.
+// are still known to whoever purges by table. One that is there for what it reads or calls does not say so itself: what
+// is known of its tables outdates it, so that the caller of a write reads it, and the TTL bounds the rest.
 func (p *Proxy) stand(c *call, fill *cache.Fill) {
 	r, rule := fill.Response, c.route.rule
 	snapshot := fill.Snapshot
-	if rule.Freshness == rules.TTLOnly || r.TTLOnly && snapshot.IsZero() {
+	if rule.Freshness == rules.TTLOnly || r.TTLOnly {
 		snapshot = cache.AllSeeing()
 		r.TTLOnly = true
 	}
