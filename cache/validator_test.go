@@ -60,5 +60,10 @@ func TestETagsMatchWeaklyAndStrongly(t *testing.T) {
 	f(`a`, `"a"`, false, false)
 	f(`"b" "a"`, `"a"`, false, false)
 	f(`*, "a"`, `"a"`, false, false)
+	f(`"*"`, `"a"`, false, false)
+	f(`"b,"a","`, `"a"`, false, false)
+	f(`w/"a"`, `"a"`, false, false)
+	f(`"A"`, `"a"`, false, false)
+	f(`"a-gzip"`, `"a"`, false, false)
 	f(``, `"a"`, false, false)
 }

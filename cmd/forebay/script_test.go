@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			w := &world{env: env, processes: map[string]*process{}, origins: map[string]*scriptedOrigin{}, pending: map[string]chan reply{}, sessions: map[string]*pgx.Conn{}}
+			w := &world{env: env, processes: map[string]*process{}, origins: map[string]*scriptedOrigin{}, pending: map[string]pendingReply{}, sessions: map[string]*pgx.Conn{}}
 			env.Values[worldKey{}] = w
 			env.Setenv("FOREBAY_ADMIN_TOKEN", "scripts-token")
 			env.Setenv("HOME", env.WorkDir)
@@ -85,7 +85,7 @@ type world struct {
 	env       *testscript.Env
 	processes map[string]*process
 	origins   map[string]*scriptedOrigin
-	pending   map[string]chan reply
+	pending   map[string]pendingReply
 	sessions  map[string]*pgx.Conn
 	last      reply
 	postgres  *private.Postgres

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -27,9 +28,10 @@ type reply struct {
 func httpVerb(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	if len(args) > 1 && args[0] == "-bg" {
-		ch := make(chan reply, 1)
-		w.pending[args[1]] = ch
-		go func() { ch <- send(args[2:]) }()
+		ctx, leave := context.WithCancel(context.Background())
+		p := pendingReply{make(chan reply, 1), leave}
+		w.pending[args[1]] = p
+		go func() { p.reply <- sendUntil(ctx, args[2:]) }()
 		return
 	}
 	w.last = send(args)
@@ -47,10 +49,25 @@ func shorten(s string) string {
 func waitHTTP(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	select {
-	case w.last = <-w.pending[args[0]]:
+	case w.last = <-w.pending[args[0]].reply:
 		ts.Check(w.last.err)
 	case <-time.After(patience):
 		ts.Fatalf("request %s is still not answered", args[0])
+	}
+}
+
+// pendingReply is a request in the background. Safe for concurrent use.
+type pendingReply struct {
+	reply chan reply
+	leave func()
+}
+
+// leave has the client of a request in the background go away, and waits until it has.
+func leave(ts *testscript.TestScript, _ bool, args []string) {
+	p := worldOf(ts).pending[args[0]]
+	p.leave()
+	if r := <-p.reply; r.err == nil {
+		ts.Fatalf("request %s was answered before: %d", args[0], r.status)
 	}
 }
 
@@ -69,7 +86,10 @@ func again(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // send sends [-H 'K: V'] [-d BODY] METHOD URL.
-func send(args []string) reply {
+func send(args []string) reply { return sendUntil(context.Background(), args) }
+
+// sendUntil is send by a client who leaves when ctx ends.
+func sendUntil(ctx context.Context, args []string) reply {
 	header := http.Header{}
 	var body io.Reader
 	rest := args
@@ -86,7 +106,7 @@ func send(args []string) reply {
 		}
 		rest = rest[2:]
 	}
-	request, err := http.NewRequest(rest[0], rest[1], body)
+	request, err := http.NewRequestWithContext(ctx, rest[0], rest[1], body)
 	if err != nil {
 		return reply{err: err, request: args}
 	}

@@ -39,6 +39,7 @@ func verbs() map[string]verb {
 		"logged":    logged,       // [!] logged NAME REGEXP: waits for a log line
 		"http":      httpVerb,     // http [-bg ID] [-H 'K: V'] [-d BODY] METHOD URL
 		"wait-http": waitHTTP,     // wait-http ID: the response of a request in the background becomes the last
+		"leave":     leave,        // leave ID: the client of a request in the background goes away
 		"raw":       raw,          // raw NAME FILE: sends the file's bytes as they are; the response becomes the last
 		"fill":      fill,         // fill VAR N: N bytes of x into a variable
 		"status":    status,       // [!] status CODE: of the last response
