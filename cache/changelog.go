@@ -210,8 +210,24 @@ func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, depende
 // nodesOf appends the dependencies' nodes to the empty nodes, and last that of Everything. Own, if not nil, are the ties
 // that a row's node was made in, which are to be the response's.
 func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) (of []*node, own *rowTies) {
-	want := len(dependencies) + 1
+	if own = newRowTies(dependencies); own == nil { // a row's node is seldom there
+		if nodes = l.heldOf(nodes, dependencies); len(nodes) > len(dependencies) {
+			return nodes, nil
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	nodes = nodes[:0]
+	for _, d := range dependencies {
+		nodes = append(nodes, l.hold(d, own))
+	}
+	return append(nodes, l.node(Everything)), own
+}
+
+// heldOf appends the nodes that are there.
+func (l *ChangeLog) heldOf(nodes []*node, dependencies []Dependency) []*node {
 	l.mu.RLock()
+	defer l.mu.RUnlock()
 	for _, d := range dependencies {
 		if n := l.held(d); n != nil {
 			nodes = append(nodes, n)
@@ -220,18 +236,7 @@ func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) (of []*nod
 	if n := l.nodes[Everything]; n != nil {
 		nodes = append(nodes, n)
 	}
-	l.mu.RUnlock()
-	if len(nodes) == want {
-		return nodes, nil
-	}
-	own = newRowTies(dependencies)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	nodes = nodes[:0]
-	for _, d := range dependencies {
-		nodes = append(nodes, l.hold(d, own))
-	}
-	return append(nodes, l.node(Everything)), own
+	return nodes
 }
 
 // held returns the dependency's node, if it is there. Called with mu held.
