@@ -200,17 +200,34 @@ func (l *ChangeLog) purge(at Position, d Dependency, soft bool) {
 //	lookup: must find the mark at 3, or it serves the old row for good
 func (l *ChangeLog) Stand(key []byte, asked Position, snapshot Snapshot, dependencies []Dependency) *Standing {
 	var room [16]*node
-	nodes := l.nodesOf(room[:0], dependencies)
-	s := &Standing{key: string(key), asked: asked, snapshot: l.knots.snapshot(snapshot), ties: l.knots.tie(dependencies, nodes)}
+	nodes, own := l.nodesOf(room[:0], dependencies)
+	s := &Standing{key: string(key), asked: asked, snapshot: l.knots.snapshot(snapshot), ties: l.knots.tie(dependencies, nodes, own)}
 	s.era = l.epoch.Load() // before it is judged: see NewEpoch
 	s.verify(l.marked.Load())
 	return s
 }
 
-// nodesOf appends the dependencies' nodes to the empty nodes, and last that of Everything.
-func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) []*node {
-	want := len(dependencies) + 1
+// nodesOf appends the dependencies' nodes to the empty nodes, and last that of Everything. Own, if not nil, are the ties
+// that a row's node was made in, which are to be the response's.
+func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) (of []*node, own *rowTies) {
+	if own = newRowTies(dependencies); own == nil { // a row's node is seldom there
+		if nodes = l.heldOf(nodes, dependencies); len(nodes) > len(dependencies) {
+			return nodes, nil
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	nodes = nodes[:0]
+	for _, d := range dependencies {
+		nodes = append(nodes, l.hold(d, own))
+	}
+	return append(nodes, l.node(Everything)), own
+}
+
+// heldOf appends the nodes that are there.
+func (l *ChangeLog) heldOf(nodes []*node, dependencies []Dependency) []*node {
 	l.mu.RLock()
+	defer l.mu.RUnlock()
 	for _, d := range dependencies {
 		if n := l.held(d); n != nil {
 			nodes = append(nodes, n)
@@ -219,17 +236,7 @@ func (l *ChangeLog) nodesOf(nodes []*node, dependencies []Dependency) []*node {
 	if n := l.nodes[Everything]; n != nil {
 		nodes = append(nodes, n)
 	}
-	l.mu.RUnlock()
-	if len(nodes) == want {
-		return nodes
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	nodes = nodes[:0]
-	for _, d := range dependencies {
-		nodes = append(nodes, l.hold(d))
-	}
-	return append(nodes, l.node(Everything))
+	return nodes
 }
 
 // held returns the dependency's node, if it is there. Called with mu held.
@@ -240,10 +247,10 @@ func (l *ChangeLog) held(d Dependency) *node {
 	return l.nodes[d]
 }
 
-// hold returns the dependency's node, making it if need be. Called with mu held for writing.
-func (l *ChangeLog) hold(d Dependency) *node {
+// hold returns the dependency's node, making it if need be, that of a row in own. Called with mu held for writing.
+func (l *ChangeLog) hold(d Dependency, own *rowTies) *node {
 	if oid, ok := d.rowOid(); ok {
-		return l.rows.hold(l.rows.hash(d), oid)
+		return l.rows.hold(l.rows.hash(d), oid, own)
 	}
 	return l.node(d)
 }

@@ -43,13 +43,17 @@ func (r *rows) shard(row uint64) *shard { return &r.shards[row%shards] }
 // held returns the row's node, or nil when no response holds it.
 func (r *rows) held(row uint64) *node { return r.shard(row).nodes[row].Value() }
 
-// hold returns the row's node, making it from what its relation's ring knows when no response holds it.
-func (r *rows) hold(row uint64, oid uint32) *node {
+// hold returns the row's node. When no response holds it, that is made from what its relation's ring knows: in own, or
+// by itself if own is nil.
+func (r *rows) hold(row uint64, oid uint32, own *rowTies) *node {
 	s := r.shard(row)
 	if n := s.nodes[row].Value(); n != nil {
 		return n
 	}
 	n := new(node)
+	if own != nil {
+		n = &own.node
+	}
 	r.ring(oid).start(n, row)
 	if len(s.nodes) >= s.sweepAt {
 		s.sweep()

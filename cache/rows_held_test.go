@@ -56,6 +56,50 @@ func TestRowsThatNobodyHoldsAreGivenUp(t *testing.T) {
 	runtime.KeepAlive(kept)
 }
 
+// Not parallel: it waits for the collector.
+func TestARowOutlivesTheResponseThatCameFirst(t *testing.T) {
+	const n = 1000
+	l := NewChangeLog("e")
+	stand := func(rows ...int) *Standing {
+		dependencies := []Dependency{Whole(1)}
+		for _, row := range rows {
+			dependencies = append(dependencies, Row(1, 1, fmt.Sprint(row)))
+		}
+		return l.Stand([]byte("key"), 0, Snapshot{Xmin: 9, Xmax: 9}, dependencies)
+	}
+	places := func() int {
+		runtime.GC()
+		for range shards {
+			l.Settle(Snapshot{Xmin: 9, Xmax: 9})
+		}
+		return l.rows.places()
+	}
+	stand(7)
+	kept := stand(7)
+	if got := places(); got != 1 {
+		t.Errorf("%d places for the row of a response that came second", got)
+	}
+	l.Commit(Change{Xid: 50, Dependencies: []Dependency{Relation(1), Row(1, 1, "7")}})
+	if kept.Check() != Outdated {
+		t.Error("a response was not told of its row, which had been another's first")
+	}
+	// Nor do rows hold each other, of however many responses.
+	for i := 100; i < 100+n; i++ {
+		kept = stand(i, i+1)
+	}
+	if got := places(); got != 2 {
+		t.Errorf("%d places for two rows", got)
+	}
+	for i := 100; i < 100+n; i++ {
+		stand(i)
+		kept = stand(i, i+1)
+	}
+	if got := places(); got > 3 {
+		t.Errorf("%d places for two rows, which others had alone", got)
+	}
+	runtime.KeepAlive(kept)
+}
+
 func TestTwoResponsesOnARowShareItsNode(t *testing.T) {
 	t.Parallel()
 	l := NewChangeLog("e")

@@ -38,14 +38,44 @@ func (k *knots) snapshot(s Snapshot) *Snapshot {
 	return &kept
 }
 
+// rowTies are the ties of a response of one row that nobody held, in one piece with the row's node. There is less of it
+// so, and the collector, which looks for what is held weakly among all of its kind in a page, has fewer to look through.
+//
+// Who holds the node holds all of it, so it must lead to no other row's: responses of rows 1 and 2, then 2 and 3, then
+// 3 and 4 would keep every node before theirs.
+type rowTies struct {
+	ties
+	node node
+	list [3]*node // the row's, its table's and Everything's
+}
+
+// newRowTies makes them if the dependencies are of one row; else it returns nil.
+func newRowTies(dependencies []Dependency) *rowTies {
+	rows := 0
+	for _, d := range dependencies {
+		if _, ok := d.rowOid(); ok {
+			rows++
+		}
+	}
+	if rows != 1 {
+		return nil
+	}
+	return new(rowTies)
+}
+
 // tie returns ties to the dependencies by the nodes, which hold stands for: those of another response if they
-// are the same. What it keeps it keeps alive, so rows are left out: their nodes go with their last response.
-func (k *knots) tie(dependencies []Dependency, nodes []*node) *ties {
+// are the same. What it keeps it keeps alive, so rows are left out: their nodes go with their last response, which has
+// ties of its own: those given, if any were made.
+func (k *knots) tie(dependencies []Dependency, nodes []*node, own *rowTies) *ties {
 	var h maphash.Hash
 	h.SetSeed(k.seed)
 	for _, d := range dependencies {
 		if _, ok := d.rowOid(); ok {
-			return &ties{dependencies: dependencies, nodes: slices.Clone(nodes)}
+			if own == nil {
+				return &ties{dependencies: dependencies, nodes: slices.Clone(nodes)}
+			}
+			own.dependencies, own.nodes = dependencies, append(own.list[:0], nodes...)
+			return &own.ties
 		}
 		_, _ = h.WriteString(string(d))
 	}

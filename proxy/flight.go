@@ -18,7 +18,7 @@ type flights struct {
 type flight struct {
 	began cache.Instant // before anything was asked
 	key   string
-	done  chan struct{} // closed when landing is set
+	done  chan struct{} // closed when landing is set; nil: nobody waits for it. Guarded by flights.mu until somebody does
 	landing
 }
 
@@ -47,16 +47,29 @@ func (fs *flights) join(key []byte, now cache.Instant, prepare func() fetching) 
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f = fs.all[string(key)]; f != nil {
+		f.mayWait()
 		return f, nil
 	}
-	f = &flight{key: string(key), began: now, done: make(chan struct{})}
+	f = &flight{key: string(key), began: now}
 	fs.all[f.key] = f
 	fs.wg.Add(1)
 	return f, prepare()
 }
 
+// mayWait makes what those who wait need. Called with the lock held.
+func (f *flight) mayWait() {
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
+}
+
 // start flies on a goroutine of the flight's own, which no request that leaves takes along.
-func (fs *flights) start(f *flight, fetch fetching) { go fs.run(f, fetch) }
+func (fs *flights) start(f *flight, fetch fetching) {
+	fs.mu.Lock()
+	f.mayWait()
+	fs.mu.Unlock()
+	go fs.run(f, fetch)
+}
 
 // run flies on the caller's goroutine, whose stack has grown already: for fetches that keep to their time, by
 // a caller that would only wait.
@@ -85,9 +98,12 @@ func (fs *flights) fly(f *flight, fetch fetching) (after func()) {
 	// never handed to a later arrival.
 	fs.mu.Lock()
 	delete(fs.all, f.key)
-	fs.mu.Unlock()
 	f.landing = landed
-	close(f.done)
+	waiting := f.done
+	fs.mu.Unlock()
+	if waiting != nil {
+		close(waiting)
+	}
 	return after
 }
 

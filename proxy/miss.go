@@ -17,8 +17,8 @@ const maxJoins = 3
 // errDeadline is the end of a request's time.
 var errDeadline = errors.New("the request's time is up")
 
-// call is what a fetch needs to know of the request that asked for it. It owns all it points to, so it
-// outlives the request.
+// call is what a fetch needs to know of the request that asked for it. It owns all it points to and outlives the
+// request, but for the input of one that is fetched on the request's own goroutine.
 type call struct {
 	state   *state
 	route   *route
@@ -35,8 +35,15 @@ type call struct {
 
 // newCall copies what the fetch needs at the door.
 func (x *exchange) newCall(store bool) *call {
+	c := x.ownCall(store)
+	c.input = x.input.Clone()
+	return c
+}
+
+// ownCall is newCall for a fetch of the request's own goroutine, which reads the input where it is.
+func (x *exchange) ownCall(store bool) *call {
 	c := &call{
-		state: x.state, route: x.route, input: x.input.Clone(), format: x.format, store: store,
+		state: x.state, route: x.route, input: &x.input, format: x.format, store: store,
 		key: append([]byte(nil), x.key...), timeout: x.route.rule.Timeout,
 		token: x.token, primary: x.behind || !store, // an audit, too, asks who is right
 	}
@@ -52,7 +59,7 @@ func (x *exchange) newCall(store bool) *call {
 // miss answers by fetching, once for all who ask for the key. Stale is what there is for emergencies, or nil.
 func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 	for range maxJoins {
-		f, fetch := p.join(x)
+		f, fetch := p.join(x, stale)
 		opened := fetch != nil
 		early := f.began < x.start
 		late := early && p.unheard(x, x.start)
@@ -93,10 +100,19 @@ func (p *Proxy) unheard(x *exchange, now cache.Instant) bool {
 	return rule.Freshness != rules.TTLOnly && rule.OnLost == rules.BypassOnLost && p.log.Lag(now) > rule.MaxLag
 }
 
-// join opens the key's flight, which then has to be started, or joins the one under way.
-func (p *Proxy) join(x *exchange) (*flight, fetching) {
+// fetchesItself reports whether the request's own goroutine flies what it opens: one that asks the database, unless
+// an answer for emergencies may have to be given before its end.
+func (x *exchange) fetchesItself(stale *cache.StoredResponse) bool {
+	return x.route.origin == nil && stale == nil
+}
+
+// join opens the key's flight, which then has to be run, or started if it is not its own, or joins the one under way.
+func (p *Proxy) join(x *exchange, stale *cache.StoredResponse) (*flight, fetching) {
 	return p.flights.join(x.key, p.clock.Now(), func() fetching {
-		c := x.newCall(true)
+		c := x.ownCall(true)
+		if !x.fetchesItself(stale) {
+			c.input = x.input.Clone()
+		}
 		askTier := !x.asked
 		return func(f *flight) (landing, func()) { return p.fly(c, f, askTier) }
 	})
@@ -145,8 +161,8 @@ func (p *Proxy) patience(x *exchange, stale *cache.StoredResponse) time.Duration
 	return all
 }
 
-// await waits for the flight, at most for the request's patience, and starts it first if it is its own. One
-// that asks the database runs right here, unless an answer for emergencies may have to be given before its end.
+// await waits for the flight, at most for the request's patience, and starts it first if it is its own, or runs it
+// right here.
 func (p *Proxy) await(x *exchange, f *flight, fetch fetching, stale *cache.StoredResponse) bool {
 	before := p.clock.Now()
 	p.metrics.waiters.Add(1)
@@ -155,7 +171,7 @@ func (p *Proxy) await(x *exchange, f *flight, fetch fetching, stale *cache.Store
 		x.source += p.clock.Now().Sub(before)
 	}()
 	if fetch != nil {
-		if x.route.origin == nil && stale == nil {
+		if x.fetchesItself(stale) {
 			p.flights.run(f, fetch)
 			return true
 		}
@@ -193,7 +209,7 @@ func (p *Proxy) land(x *exchange, f *flight, opened bool, stale *cache.StoredRes
 
 // forward fetches for this request alone, and stores nothing when why is ForwardBypass.
 func (p *Proxy) forward(x *exchange, why Forward) {
-	c := x.newCall(why != ForwardBypass)
+	c := x.ownCall(why != ForwardBypass)
 	before := p.clock.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), x.remaining(before))
 	defer cancel()

@@ -18,9 +18,10 @@ const (
 	gcPercent = 25
 
 	// gcRoom is what it may grow by in any case, unless gcMost percent of everything are less: a process that stores
-	// little has little to look into, and would be at it all the time.
+	// little has little to look into, and would be at it all the time: misses allocate. More percent would let a heap
+	// that is being filled outgrow its share by too much before it is reckoned again.
 	gcRoom = 16 << 20 // bytes
-	gcMost = 40
+	gcMost = 160
 
 	// gcEvery is how often the share is reckoned again. A tier is not filled faster than that matters.
 	gcEvery = time.Second

@@ -6,9 +6,11 @@ func TestTheHeapGrowsByAShareOfWhatIsLookedInto(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
 	for _, c := range []struct{ live, opaque, want int }{
-		{0, 0, 40},
-		{20 * mib, 0, 40},
-		{64 * mib, 60 * mib, 25},        // the least room
+		{0, 0, 160},
+		{4 * mib, 0, 160},
+		{10 * mib, 0, 160}, // the least room
+		{20 * mib, 0, 80},
+		{64 * mib, 60 * mib, 25},
 		{160 * mib, 40 * mib, 19},       // 30 MiB
 		{1400 * mib, 1000 * mib, 7},     // 100 MiB
 		{1400 * mib, 0, 25},             // nothing but pointers

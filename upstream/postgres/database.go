@@ -132,7 +132,6 @@ func (d *Database) poolConfig() (*pgxpool.Config, error) {
 	}
 	c.ShouldPing = d.doubts
 	c.AfterConnect = d.afterConnect
-	c.AfterRelease = d.afterRelease
 	c.BeforeClose = func(conn *pgx.Conn) {
 		if s := sessionOf(conn.PgConn()); s != nil {
 			d.server.leave(s.backend)
@@ -205,11 +204,21 @@ func (d *Database) doubts(_ context.Context, p pgxpool.ShouldPingParams) bool {
 	return p.IdleDuration > time.Second || d.clock.Now().Sub(cache.Instant(d.broke.Load())) <= p.IdleDuration
 }
 
-// afterRelease retires old connections, but never the last one; and those that may lead to another server
-// than newer ones do.
-func (d *Database) afterRelease(conn *pgx.Conn) bool {
-	s := sessionOf(conn.PgConn())
+// keeps reports whether a session goes on being used. Old connections are retired, but never the last one; and those
+// that may lead to another server than newer ones do.
+func (d *Database) keeps(s *session) bool {
 	return s.present() && !s.outworn && (time.Since(s.born) < retireAfter || d.server.open() < 2)
+}
+
+// giveBack gives the pool a connection back, or closes it if it has had its time: the pool makes another one then. The
+// pool's own hook for that would run on a goroutine of its own each time, and those who wait would wait for that, too.
+func (d *Database) giveBack(conn *pgxpool.Conn) {
+	if pg := conn.Conn().PgConn(); !pg.IsClosed() && !d.keeps(sessionOf(pg)) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = pg.Close(ctx)
+	}
+	conn.Release()
 }
 
 func sessionOf(pg *pgconn.PgConn) *session {

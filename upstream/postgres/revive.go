@@ -54,6 +54,6 @@ func (d *Database) answers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("acquire connection: %w", err)
 	}
-	defer conn.Release()
+	defer d.giveBack(conn)
 	return conn.Ping(ctx)
 }

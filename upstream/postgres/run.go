@@ -152,13 +152,15 @@ func (d *Database) wait(ctx context.Context) (*pgxpool.Conn, error) {
 	d.metrics.waiting.Add(1)
 	defer d.metrics.waiting.Add(-1)
 	waitCtx := ctx
+	start := d.clock.Now()
 	if d.held.Add(1) > int64(d.connect.MaxConns) {
 		d.metrics.waits.Inc()
-		var cancel context.CancelFunc
-		waitCtx, cancel = context.WithTimeout(ctx, d.cfg.AcquireTimeout)
-		defer cancel()
+		if deadline, ok := ctx.Deadline(); !ok || d.clock.At(deadline).Sub(start) > d.cfg.AcquireTimeout {
+			var cancel context.CancelFunc
+			waitCtx, cancel = context.WithTimeout(ctx, d.cfg.AcquireTimeout)
+			defer cancel()
+		}
 	}
-	start := d.clock.Now()
 	conn, err := pool.Acquire(waitCtx)
 	if err == nil {
 		return conn, nil
@@ -185,7 +187,7 @@ func (d *Database) wait(ctx context.Context) (*pgxpool.Conn, error) {
 // release gives back what acquire got.
 func (d *Database) release(conn *pgxpool.Conn) {
 	d.held.Add(-1)
-	conn.Release()
+	d.giveBack(conn)
 }
 
 func unavailable(err error) *Error {

@@ -103,7 +103,7 @@ func (d *Database) glance(ctx context.Context, w work) error {
 		}
 		return d.glanceBeside(ctx, w)
 	}
-	defer conn.Release()
+	defer d.giveBack(conn)
 	return w(ctx, sessionOf(conn.Conn().PgConn()))
 }
 
