@@ -18,6 +18,8 @@ type Statements struct {
 // Spent is what statements cost Postgres.
 type Spent struct {
 	Calls int64 `json:"calls"`
+	// Bookkeeping is how many of the calls are for nobody's answer: transactions, snapshots, positions, catalogues.
+	Bookkeeping int64 `json:"bookkeeping_calls"`
 	// Time is of planning and executing, without the wait for a lock held by others taken out.
 	Time time.Duration `json:"time_ns"`
 	Rows int64         `json:"rows"`
@@ -50,9 +52,10 @@ func OwnStatements(ctx context.Context, url string) (*Statements, error) {
 func (s *Statements) Spent(ctx context.Context) (Spent, error) {
 	var spent Spent
 	var millis float64
-	err := s.conn.QueryRow(ctx, `select coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time + total_plan_time), 0)::float8,
-			coalesce(sum(rows), 0)::bigint
-		from pg_stat_statements s join pg_database d on d.oid = s.dbid where datname = $1`, s.database).Scan(&spent.Calls, &millis, &spent.Rows)
+	err := s.conn.QueryRow(ctx, `select coalesce(sum(calls), 0)::bigint,
+			coalesce(sum(calls) filter (where query ~ '^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\M|pg_catalog\.'), 0)::bigint,
+			coalesce(sum(total_exec_time + total_plan_time), 0)::float8, coalesce(sum(rows), 0)::bigint
+		from pg_stat_statements s join pg_database d on d.oid = s.dbid where datname = $1`, s.database).Scan(&spent.Calls, &spent.Bookkeeping, &millis, &spent.Rows)
 	if err != nil {
 		return spent, fmt.Errorf("read pg_stat_statements: %w", err)
 	}
@@ -76,5 +79,5 @@ func (s *Statements) Close() { _ = s.conn.Close(context.Background()) }
 
 // Less returns what was spent between an earlier reading and this one.
 func (s Spent) Less(before Spent) Spent {
-	return Spent{Calls: s.Calls - before.Calls, Time: s.Time - before.Time, Rows: s.Rows - before.Rows}
+	return Spent{Calls: s.Calls - before.Calls, Bookkeeping: s.Bookkeeping - before.Bookkeeping, Time: s.Time - before.Time, Rows: s.Rows - before.Rows}
 }

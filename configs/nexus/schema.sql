@@ -52,8 +52,9 @@ create index clients_words_idx on clients using gin (to_tsvector('simple', name 
 create index clients_search_idx on clients using gin (search_text gin_trgm_ops, status, program_type)
     with (gin_pending_list_limit = 256);
 
--- What search_text is LIKE if the query is part of name or email. The planner puts the text in the call's place.
-create function search_pattern(query text) returns text language sql immutable as $$
+-- What search_text is LIKE if the query is part of name or email. The planner puts the text in the call's place. (It is
+-- immutable; called so, it would be run by itself whenever a search is planned, as a statement more.)
+create function search_pattern(query text) returns text language sql stable as $$
     select '%' || replace(replace(replace(replace(translate(lower(query collate "und-x-icu"), 'ς', 'σ'),
         chr(10), chr(1)), '\', '\\'), '%', '\%'), '_', '\_') || '%'
 $$;
