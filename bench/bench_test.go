@@ -40,7 +40,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 		"misses.dashboard.after", "misses.search.after", "misses.analytics.after",
 		"dashboard.w0.before.p99", "dashboard.w0.after.p99", "search.w0.after.p99", "analytics.w0.after.p99", "batch.w0.after.p99",
 		"dashboard.w1.less", "batch.w1.less", "sustained.w1.hits", "mixed.w1.hits", "mixed.w1.database_time_saved", "mixed.w1.database_calls_saved",
-		"pool.p99", "users.timeouts", "users.errors", "bounded.dashboard.p99", "fresh.p50", "fresh.p99", "stampede.statements", "stampede.errors",
+		"pool.p99", "users.timeouts", "users.errors", "bounded.dashboard.p99", "fresh.p50", "fresh.p99", "fresh.async.p50", "fresh.async.p99", "stampede.statements", "stampede.errors",
 		"slow-clients.p99", "slow-clients.errors", "redis-down.errors", "redis-down.p99", "postgres-down.answered", "postgres-down.refused", "postgres-down.back",
 		"paths.row.cpu", "paths.list.throughput", "paths.dependants", "paths.export", "paths.redis.cpu",
 		"flood.rss", "peers.worst", "scale.stored", "scale.memory", "scale.rules", "scale.idle", "scale.start.1",

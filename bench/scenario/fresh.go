@@ -48,12 +48,17 @@ func (s *Settings) Fresh(ctx context.Context, st *stage.Stage, population *clien
 		return section, err
 	} else if first.lasted >= s.patience() {
 		why := "a change made outside forebay was still unseen after " + s.patience().String() + ": no change stream yet"
-		section.Figures = append(section.Figures, freshFigures("", "", nil, why)...)
+		section.Figures = append(section.Figures, freshFigures(freshRound{}, "", nil, why)...)
 		return section, nil
 	}
 	table := report.Table{Title: "Milliseconds from the commit's acknowledgement to the whole fresh answer", Columns: []string{"", "changes", "p50", "p95", "p99", "max", "old answers meanwhile"}}
-	for _, busy := range []bool{false, true} {
-		if err := s.freshRound(ctx, section, &table, r, st, busy); err != nil {
+	for _, round := range []freshRound{
+		{id: "fresh.idle", name: "nobody else writes", changes: s.times(300, 20), goal: true},
+		{id: "fresh", name: "1 000 commits a second beside", changes: s.times(300, 20), goal: true, busy: true},
+		// The server tells nobody of a commit before it has written its log, some 200 ms later: no goal stands for that.
+		{id: "fresh.async", name: "the same with synchronous_commit=off", changes: s.times(100, 10), busy: true, async: true},
+	} {
+		if err := s.freshRound(ctx, section, &table, r, st, round); err != nil {
 			return section, err
 		}
 	}
@@ -61,21 +66,35 @@ func (s *Settings) Fresh(ctx context.Context, st *stage.Stage, population *clien
 	return section, nil
 }
 
-// freshRound measures with or without other writers.
-func (s *Settings) freshRound(ctx context.Context, section *report.Section, table *report.Table, r *freshReader, st *stage.Stage, busy bool) error {
-	name, id := "nobody else writes", "fresh.idle"
+// freshRound is one of the circumstances under which it is measured.
+type freshRound struct {
+	id, name string
+	changes  int
+	goal     bool
+	busy     bool // others write, too
+	async    bool // everybody's commits are acknowledged before they are in the log
+}
+
+// freshRound measures under these circumstances.
+func (s *Settings) freshRound(ctx context.Context, section *report.Section, table *report.Table, r *freshReader, st *stage.Stage, round freshRound) error {
+	commits := "on"
+	if round.async {
+		commits = "off"
+	}
 	stop := func() float64 { return 0 }
-	if busy {
-		name, id = "1 000 commits a second beside", "fresh"
+	if _, err := r.db.Exec(ctx, "set synchronous_commit = "+commits); err != nil {
+		return fmt.Errorf("set synchronous_commit: %w", err)
+	}
+	if round.busy {
 		var err error
-		if stop, err = crowd(ctx, st.URL(stage.After)); err != nil {
+		if stop, err = crowd(ctx, st.URL(stage.After), commits); err != nil {
 			return err
 		}
 	}
-	s.Step("fresh · %s", name)
+	s.Step("fresh · %s", round.name)
 	var times []float64
 	old, unstored := 0, 0
-	for i := range s.times(300, 20) {
+	for i := range round.changes {
 		seen, err := r.change(ctx, i+1)
 		if err != nil {
 			stop()
@@ -87,8 +106,12 @@ func (s *Settings) freshRound(ctx context.Context, section *report.Section, tabl
 			unstored++
 		}
 	}
-	if beside := stop(); busy {
+	name := round.name
+	if beside := stop(); round.busy {
 		name = fmt.Sprintf("%.0f commits a second beside", beside)
+	}
+	if round.async {
+		name += ", synchronous_commit=off"
 	}
 	if unstored > 0 {
 		section.Note("%s: %d of %d responses were not stored when they were changed, so that their freshness proves nothing.", name, unstored, len(times))
@@ -96,12 +119,12 @@ func (s *Settings) freshRound(ctx context.Context, section *report.Section, tabl
 	slices.Sort(times)
 	at := func(p float64) string { return report.Number(times[int(p*float64(len(times)-1))]) }
 	table.Row(name, fmt.Sprint(len(times)), at(0.5), at(0.95), at(0.99), at(1), fmt.Sprint(old))
-	section.Figures = append(section.Figures, freshFigures(id, name, times, "")...)
+	section.Figures = append(section.Figures, freshFigures(round, name, times, "")...)
 	return nil
 }
 
 // freshFigures are the median and the p99, without values if there are no times.
-func freshFigures(id, name string, times []float64, why string) []report.Figure {
+func freshFigures(round freshRound, name string, times []float64, why string) []report.Figure {
 	const what = "commit to the first fresh answer"
 	if times == nil {
 		return []report.Figure{
@@ -109,10 +132,12 @@ func freshFigures(id, name string, times []float64, why string) []report.Figure 
 			report.Unmeasured("fresh.p99", what+", 1 000 commits a second: p99", "ms", report.Lower, 20, why),
 		}
 	}
-	return []report.Figure{
-		report.Low(id+".p50", what+", "+name+": median", times[len(times)/2], "ms").Want(2, ours),
-		report.Low(id+".p99", what+", "+name+": p99", times[(len(times)-1)*99/100], "ms").Want(20, ours),
+	median := report.Low(round.id+".p50", what+", "+name+": median", times[len(times)/2], "ms")
+	worst := report.Low(round.id+".p99", what+", "+name+": p99", times[(len(times)-1)*99/100], "ms")
+	if round.goal {
+		median, worst = median.Want(2, ours), worst.Want(20, ours)
 	}
+	return []report.Figure{median, worst}
 }
 
 // freshReader changes and asks. Not safe for concurrent use.
@@ -168,8 +193,8 @@ func (r *freshReader) change(ctx context.Context, n int) (seen, error) {
 }
 
 // crowd commits about a thousand changes a second to other tables and rows until the function it returns is
-// called, which tells how many it were.
-func crowd(ctx context.Context, url string) (stop func() (perSecond float64), err error) {
+// called, which tells how many it were. Commits is what their synchronous_commit is.
+func crowd(ctx context.Context, url, commits string) (stop func() (perSecond float64), err error) {
 	const writers, each = 8, 8 * time.Millisecond
 	ctx, cancel := context.WithCancel(ctx)
 	var conns []*pgx.Conn
@@ -178,6 +203,10 @@ func crowd(ctx context.Context, url string) (stop func() (perSecond float64), er
 		if err != nil {
 			cancel()
 			return nil, fmt.Errorf("connect as somebody else: %w", err)
+		}
+		if _, err := conn.Exec(ctx, "set synchronous_commit = "+commits); err != nil {
+			cancel()
+			return nil, fmt.Errorf("set synchronous_commit: %w", err)
 		}
 		conns = append(conns, conn)
 	}

@@ -91,6 +91,12 @@ func (l *chainLine) follow() {
 	l.read()
 }
 
+// goOn has an owner write behind whatever is the last entry, and the reader follow.
+func (l *chainLine) goOn() {
+	l.last = l.entries[len(l.entries)-1].id
+	l.follow()
+}
+
 func (l *chainLine) judge(v *value) chainVerdict {
 	verdict, _, _ := l.chain.judge(v, l.now)
 	return verdict
@@ -168,6 +174,13 @@ func TestAChainThatIsNotWholeIsNotBelieved(t *testing.T) {
 			l.entries = all
 			l.follow()
 		},
+		"Redis is empty, and then it was": func(l *chainLine) {
+			all := l.entries
+			l.entries = nil
+			l.read()
+			l.entries = all
+			l.follow()
+		},
 		"an old copy, and then a newer one, to who knew neither": func(l *chainLine) {
 			l.position(0)
 			l.position(0)
@@ -182,6 +195,17 @@ func TestAChainThatIsNotWholeIsNotBelieved(t *testing.T) {
 		"another chain": func(l *chainLine) {
 			l.entries = []chainEntry{{id: streamID{100, 1}, chain: 10, kind: chainBegin}}
 			l.read()
+		},
+		"it ends, and goes on": func(l *chainLine) {
+			l.append(0, chainEntry{kind: chainEnd})
+			l.read()
+			l.entries = l.entries[:len(l.entries)-1]
+			l.goOn()
+		},
+		"two owners write at once, and it goes on": func(l *chainLine) {
+			forked(l)
+			l.entries = slices.Delete(l.entries, len(l.entries)-2, len(l.entries)-1) // what the reader had read is gone
+			l.goOn()
 		},
 		"it ends":              func(l *chainLine) { l.append(0, chainEntry{kind: chainEnd}); l.read() },
 		"nobody answers":       func(l *chainLine) { l.now += cache.Instant(2 * time.Second); l.read() },

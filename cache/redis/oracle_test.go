@@ -54,6 +54,13 @@ func TestOracleOverTheChainFindsNothingStale(t *testing.T) {
 }
 
 // The oracle sees what it claims to exclude: without any one piece of the chain's rule it finds a stale response.
+//
+// Two pieces are second walls, and not here: that a head behind what was read breaks the chain, and that a chain which
+// broke so, ended, forked or cannot be read is not believed again. Whatever Redis shows, an answer to a question comes from
+// an owner that appended it behind the last entry that it wrote; an owner of whose entries Redis has lost one, or
+// may have taken one that the owner does not know of, appends nothing any more. So no fault of Redis brings an answer
+// behind a hole, and while none comes the chain is no longer believed. TestAChainThatIsNotWholeIsNotBelieved holds both, by
+// an owner that goes on all the same.
 func TestOracleOverTheChainNeedsEachPieceOfTheRule(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -54,6 +54,7 @@ func BenchmarkFollow(b *testing.B) {
 				}
 				b.ReportMetric(float64(total)/took.Seconds(), "changes/s")
 				b.ReportMetric(float64(busy.Microseconds())/total, "µs-cpu/change")
+				b.ReportMetric(busy.Seconds()/total*10_000, "cores-at-10000/s")
 				b.ReportMetric((took-written).Seconds()*1000, "ms-behind")
 			}
 		})
@@ -61,7 +62,7 @@ func BenchmarkFollow(b *testing.B) {
 }
 
 // BenchmarkHugeTransaction is by how much the process grows while one transaction changes five million rows
-// that are told apart by two columns.
+// that are told apart by two columns, and how long after its commit changes are known again.
 func BenchmarkHugeTransaction(b *testing.B) {
 	const total = 5_000_000
 	w := rows(b, total)
@@ -95,7 +96,9 @@ func BenchmarkHugeTransaction(b *testing.B) {
 		close(done)
 		watching.Wait()
 		b.ReportMetric(float64(most-before)/(1<<20), "MiB-grown")
-		b.ReportMetric(time.Since(committed).Seconds(), "s-behind")
+		behind := time.Since(committed)
+		b.ReportMetric(behind.Seconds(), "s-behind")
+		b.ReportMetric(behind.Seconds()/(total/100_000), "of-n/100000-s") // how long exact mode may be away after n rows
 		b.ReportMetric(committed.Sub(started).Seconds(), "s-update")
 	}
 }
