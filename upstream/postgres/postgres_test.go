@@ -120,7 +120,13 @@ func newDatabase(t testing.TB, server, schema string) string {
 	t.Helper()
 	name := fmt.Sprintf("forebay_postgres_%d_%d", os.Getpid(), rand.Uint32())
 	execOn(t, server, "create database "+name+" template template0 encoding 'UTF8'")
-	t.Cleanup(func() { execOn(t, server, "drop database "+name+" with (force)") })
+	t.Cleanup(func() {
+		conn := connect(t, server)
+		eventually(t, "slots of connections that were closed are gone", func() bool {
+			return one(t, conn, "select count(*) from pg_replication_slots where active and database = '"+name+"'") == "0"
+		})
+		script(t, conn, "drop database "+name+" with (force)")
+	})
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
