@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -41,6 +42,7 @@ type app struct {
 	admin       *admin.Admin
 	reloader    *reloader
 	ready       chan struct{} // closed when requests can be answered
+	ending      atomic.Bool   // told to end, and answering what was begun
 	surveys     chan struct{} // a word that the rules are others
 }
 
@@ -118,6 +120,7 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	a.logger.Info("serving", "listen", public.Addr().String(), "admin", address(operator), "changes", a.changesMode(), "version", version)
 
 	<-done.Done()
+	a.ending.Store(true)
 	a.logger.Info("draining", "timeout", a.config.Server.DrainTimeout)
 	drained := a.server.Shutdown(context.WithoutCancel(ctx))
 	a.proxy.Close()

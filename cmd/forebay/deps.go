@@ -70,6 +70,9 @@ func (a *app) poolStats() performance.PoolStats {
 // parts says how everything is that forebay stands on.
 func (a *app) parts() []health.Part {
 	var parts []health.Part
+	if a.ending.Load() {
+		parts = append(parts, health.Part{Name: health.Instance, Level: health.Down, State: "draining", Essential: true, Reason: "forebay was told to end"})
+	}
 	postgres := health.Part{Name: health.Postgres, Level: health.Off, Reason: "the configuration has no postgres"}
 	breaker := health.Part{Name: health.Breaker, Of: health.Postgres, Level: health.Off, Reason: postgres.Reason}
 	if a.database != nil {

@@ -31,6 +31,9 @@ const (
 // Standby is reported where one is configured. Without it the primary is read.
 const Standby = "standby"
 
+// Instance is reported while it ends: it takes no new connections, and those who spread requests should know.
+const Instance = "instance"
+
 // Part is one thing that forebay stands on, and how it is. A value; safe for concurrent use.
 type Part struct {
 	Name      string // one of the constants, or another
