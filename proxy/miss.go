@@ -83,7 +83,7 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 			p.fail(x, f.err, stale, missed)
 			return
 		}
-		late = late || early && p.unheard(x, p.clock.Now())
+		late = late || early && (p.unheard(x, p.clock.Now()) || isBlind(x.route.rule, f.refusal))
 		if opened || !late && f.satisfies(x.arrived, x.token) {
 			p.land(x, f, opened, stale, missed)
 			return
@@ -98,6 +98,17 @@ func (p *Proxy) miss(x *exchange, stale *cache.StoredResponse, missed Forward) {
 func (p *Proxy) unheard(x *exchange, now cache.Instant) bool {
 	rule := x.route.rule
 	return rule.Freshness != rules.TTLOnly && rule.OnLost == rules.BypassOnLost && p.log.Lag(now) > rule.MaxLag
+}
+
+// isBlind reports whether the fetch read what changes are not heard of, or not yet, or not for certain: its own
+// standing cannot tell then that one was made before a request arrived.
+//
+//	flight: asks, reads the old row of a table that is not followed yet
+//	writer: changes it, is answered
+//	reader: arrives, and must not have the old row
+func isBlind(rule *rules.Rule, why cache.Refusal) bool {
+	return rule.Freshness != rules.TTLOnly &&
+		(why == cache.RefusedFeed || why == cache.RefusedAdmission || why == cache.RefusedSnapshot)
 }
 
 // fetchesItself reports whether the request's own goroutine flies what it opens: one that asks the database, unless
