@@ -8,6 +8,7 @@ import (
 
 	"forebay/cache"
 	"forebay/proxy/problem"
+	"forebay/rules"
 	"forebay/upstream/origin"
 )
 
@@ -111,26 +112,33 @@ func isUnsafe(method string) bool {
 // 9111 s.4.4), or of which nobody knows whether it did: every variant, here and, as soon as they hear of it, in
 // other instances.
 func (p *Proxy) invalidate(x *exchange) {
-	_, prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
-	if err != nil {
-		return // no rule keeps anything for this target
-	}
-	p.outdate(prefix)
+	p.outdateTarget(x, func(*rules.Rule) bool { return true })
 }
 
 // invalidateService is invalidate for a write that the database carried out, where a service answers for the same
 // target: what it said is not known to depend on what was written, unless its rule declares what it reads.
 func (p *Proxy) invalidateService(x *exchange) {
-	rule, prefix, err := p.keyPrefixOf(x.state, string(x.ctx.Request.Header.RequestURI()))
-	if err != nil || rule.Upstream == "" || rule.Primary {
-		return
-	}
-	p.outdate(prefix)
+	p.outdateTarget(x, func(r *rules.Rule) bool { return r.Upstream != "" && !r.Primary })
 }
 
-// outdate outdates all keys that begin so.
-func (p *Proxy) outdate(prefix []byte) {
-	purge := cache.Purge{KeyPrefixes: [][]byte{prefix}}
+// outdateTarget outdates what the rules that are concerned keep for the request's target, and for every other path
+// that the service may have taken it for: the path goes out as it came, and most services resolve dot segments.
+func (p *Proxy) outdateTarget(x *exchange, concerned func(*rules.Rule) bool) {
+	var prefixes [][]byte
+	for _, path := range append(rules.Readings(x.request.Path), x.request.Path) {
+		rule, prefix, err := p.keyPrefixOf(x.state, path, x.request.Query)
+		if err == nil && concerned(rule) { // else no rule keeps anything for it
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	if len(prefixes) > 0 {
+		p.outdate(prefixes)
+	}
+}
+
+// outdate outdates all keys that begin with one of the prefixes.
+func (p *Proxy) outdate(prefixes [][]byte) {
+	purge := cache.Purge{KeyPrefixes: prefixes}
 	p.log.Purge(purge)
 	p.metrics.invalidated.Inc()
 	if p.shared == nil {

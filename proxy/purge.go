@@ -104,7 +104,8 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 		}
 	}
 	for _, url := range o.URLs {
-		_, prefix, err := p.keyPrefixOf(s, url)
+		path, query := splitTarget([]byte(url))
+		_, prefix, err := p.keyPrefixOf(s, path, query)
 		if err != nil {
 			return purge, err
 		}
@@ -113,21 +114,20 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 	return purge, nil
 }
 
-// keyPrefixOf returns the rule that a GET of the URL has, and what every key of it begins with.
-func (p *Proxy) keyPrefixOf(s *state, url string) (*rules.Rule, []byte, error) {
-	path, query := splitTarget([]byte(url))
+// keyPrefixOf returns the rule that a GET of the path and query has, and what every key of it begins with.
+func (p *Proxy) keyPrefixOf(s *state, path, query []byte) (*rules.Rule, []byte, error) {
 	request := rules.Request{Method: "GET", Path: path, Query: query}
 	var match rules.Match
 	if s.Config.Rules.Match(request.Method, path, &match) != rules.Matched {
-		return nil, nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", url)}
+		return nil, nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", path)}
 	}
 	rule := match.Rule
 	if !rule.Stores() {
-		return nil, nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, url)}
+		return nil, nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, path)}
 	}
 	var input rules.Input
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
-		return nil, nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
+		return nil, nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", path, rule.Name, err.Detail)}
 	}
 	return rule, rule.AppendKeyOf(nil, &input), nil
 }

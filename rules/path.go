@@ -1,6 +1,9 @@
 package rules
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // appendPathDecoded appends the segment with its percent-escapes decoded; false if one is broken or
 // stands for NUL.
@@ -84,6 +87,86 @@ func hasDots(path []byte) bool {
 		length++
 	}
 	return false
+}
+
+// Readings returns the other paths that a service may take the path for, if it resolves dot segments (RFC 3986
+// s.5.2.4, escaped ones too), merges slashes, or takes an escaped slash or a backslash for one. Nil for most paths.
+func Readings(path []byte) [][]byte {
+	loose := loosened(path)
+	if !hasDotSegment(path) && !bytes.Contains(loose, []byte("//")) && bytes.Equal(loose, path) {
+		return nil
+	}
+	var found [][]byte
+	add := func(reading []byte) {
+		same := func(other []byte) bool { return bytes.Equal(other, reading) }
+		if !same(path) && !slices.ContainsFunc(found, same) {
+			found = append(found, reading)
+		}
+	}
+	for _, p := range [][]byte{path, loose} {
+		merged, resolved := merge(p), resolve(p)
+		for _, reading := range [][]byte{p, merged, resolved, merge(resolved), resolve(merged)} {
+			add(reading)
+			if n := len(reading); n > 1 && reading[n-1] == '/' && p[len(p)-1] != '/' {
+				add(reading[:n-1]) // some leave no slash where the last segment was a dot segment
+			}
+		}
+	}
+	return found
+}
+
+// loosened returns the path with all that a service may take for a slash as slashes.
+func loosened(path []byte) []byte {
+	loose := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' {
+			if decoded, ok := unescape(path[i:]); ok && (decoded == '/' || decoded == '\\') {
+				c = '/'
+				i += 2
+			}
+		}
+		if c == '\\' {
+			c = '/'
+		}
+		loose = append(loose, c)
+	}
+	return loose
+}
+
+// merge returns the path without empty segments, but for one at its end.
+func merge(path []byte) []byte {
+	merged := make([]byte, 0, len(path))
+	for i, c := range path {
+		if c != '/' || i == 0 || path[i-1] != '/' {
+			merged = append(merged, c)
+		}
+	}
+	return merged
+}
+
+// resolve returns the path without dot segments (RFC 3986 s.5.2.4).
+func resolve(path []byte) []byte {
+	resolved := make([]byte, 0, len(path))
+	for rest := path; len(rest) > 0; {
+		raw := rest[1:]
+		rest = nil
+		if at := bytes.IndexByte(raw, '/'); at >= 0 {
+			raw, rest = raw[:at], raw[at:]
+		}
+		segment, _ := appendPathDecoded(nil, raw)
+		switch {
+		case !isDotSegment(segment):
+			resolved = append(append(resolved, '/'), raw...)
+			continue
+		case len(segment) == len(".."):
+			resolved = resolved[:max(bytes.LastIndexByte(resolved, '/'), 0)]
+		}
+		if rest == nil {
+			resolved = append(resolved, '/')
+		}
+	}
+	return resolved
 }
 
 // appendFormDecoded appends a name or value of a query string decoded, + being a space; false if an
