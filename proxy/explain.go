@@ -92,6 +92,10 @@ func (p *Proxy) Explain(ctx context.Context, method, url string, header func(nam
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
 		return nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
 	}
+	if input.Unkeyed {
+		e.Verdict = "services differ in what they read in this path: it passes through, and nothing is stored"
+		return e, nil
+	}
 	for i := range rule.Params {
 		a := input.Arguments[i]
 		e.Parameters = append(e.Parameters, ExplainedArgument{Name: rule.Params[i].Name, Value: string(a.Text), Null: !a.Present})

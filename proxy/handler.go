@@ -85,6 +85,10 @@ func (p *Proxy) answer(x *exchange) {
 	case !rule.Stores():
 		p.bypass(x)
 		return
+	case x.input.Unkeyed:
+		x.because = ambiguousPath
+		p.bypass(x)
+		return
 	case p.bypassAll.Load(), x.route.bypassed():
 		x.because = "kill-switch"
 		p.bypass(x)
@@ -119,6 +123,10 @@ func (p *Proxy) answer(x *exchange) {
 		p.miss(x, stored, missed)
 	}
 }
+
+// ambiguousPath is why a request passes the cache by whose path services read in different ways: what one answers to
+// it may be another path's.
+const ambiguousPath = "ambiguous-path"
 
 // match finds the rule, or answers that there is none. It also hands what is not of any rule to those
 // whose it is: the performance endpoints and preflights.

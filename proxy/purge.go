@@ -129,6 +129,9 @@ func (p *Proxy) keyPrefixOf(s *state, path, query []byte) (*rules.Rule, []byte, 
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
 		return nil, nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", path, rule.Name, err.Detail)}
 	}
+	if input.Unkeyed {
+		return nil, nil, &OrderError{fmt.Sprintf("Nothing is stored for %q: services differ in what they read in such a path.", path)}
+	}
 	return rule, rule.AppendKeyOf(nil, &input), nil
 }
 

@@ -9,30 +9,24 @@ import (
 // so the upstream never sees anything that the key does not tell apart. A Pass rule, which has no key,
 // forwards what was sent.
 
-// checkPath refuses a path that a storing upstream rule's /** should not take, because upstreams differ in
-// what they read in it. One that merges slashes answers //private/me as /private/me, and that answer
-// would be stored under a rule that knows nothing of who may see it.
-func (rd *reading) checkPath() *InputError {
-	r := rd.rule
-	if r.Upstream == "" || r.Pass || !r.Pattern.rest {
+// restOf returns what of the path the pattern's /** takes; nil if there is none.
+func (rd *reading) restOf() []byte {
+	if !rd.rule.Pattern.rest {
 		return nil
 	}
 	rest := rd.req.Path
-	for range r.Pattern.segments {
+	for range rd.rule.Pattern.segments {
 		if at := bytes.IndexByte(rest[1:], '/'); at >= 0 {
 			rest = rest[1+at:]
 		} else {
-			rest = nil
-			break
+			return nil
 		}
 	}
-	if isAmbiguous(rest) {
-		return &InputError{Status: 400, Detail: "the path must not have empty or dot segments, backslashes, " +
-			"or escapes that are broken or stand for a slash, a backslash or a control character"}
-	}
-	return nil
+	return rest
 }
 
+// isAmbiguous reports whether services differ in what they read in the path. One that merges slashes answers
+// //private/me as /private/me, and that answer must not be stored under a rule that knows nothing of who may see it.
 func isAmbiguous(path []byte) bool {
 	if bytes.Contains(path, []byte("//")) || len(path) > 0 && hasDotSegment(path) {
 		return true
@@ -60,6 +54,7 @@ func (rd *reading) forward() {
 		in.Path, in.Query = rd.req.Path, rd.req.Query
 		return
 	}
+	in.Unkeyed = isAmbiguous(rd.restOf())
 	start := len(in.scratch)
 	in.scratch = rd.appendPath(in.scratch)
 	in.Path = in.scratch[start:]
@@ -97,6 +92,9 @@ func (rd *reading) appendPath(dst []byte) []byte {
 			dst = append(dst[:start], dst[start+len(decoded):]...)
 		}
 		k++
+	}
+	if rd.in.Unkeyed {
+		return append(dst, rest...)
 	}
 	return appendNormalised(dst, rest, inRest)
 }

@@ -15,6 +15,7 @@ type Input struct {
 	Path      []byte     // of an upstream rule: the path to forward, percent-encoded; as sent for Pass, else what is keyed
 	Query     []byte     // of an upstream rule: the query string to forward, made of what is keyed and nothing else
 	Items     []Item     // of a batch
+	Unkeyed   bool       // of an upstream rule: services differ in what they read in the path, which is in Path as sent; no key may be made of it
 
 	scratch []byte            // what Arguments, Body, Path and Query point into where the request has it in another form
 	given   []given           // one for each of Rule.Params: where the request has it
@@ -55,13 +56,13 @@ func (in *Input) reset(params int) {
 	clear(in.Arguments)
 	clear(in.given)
 	clear(in.Items)
-	in.Body, in.Path, in.Query = nil, nil, nil
+	in.Body, in.Path, in.Query, in.Unkeyed = nil, nil, nil, false
 	in.Items, in.scratch = in.Items[:0], in.scratch[:0]
 }
 
 // Clone returns an input that owns its bytes, for work that outlives the request.
 func (in *Input) Clone() *Input {
-	c := &Input{Arguments: make([]Argument, len(in.Arguments)), Body: cloneBytes(in.Body), Path: cloneBytes(in.Path), Query: cloneBytes(in.Query)}
+	c := &Input{Arguments: make([]Argument, len(in.Arguments)), Body: cloneBytes(in.Body), Path: cloneBytes(in.Path), Query: cloneBytes(in.Query), Unkeyed: in.Unkeyed}
 	for i, v := range in.Arguments {
 		c.Arguments[i] = Argument{Present: v.Present, Text: cloneBytes(v.Text)}
 	}

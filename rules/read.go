@@ -27,9 +27,6 @@ type reading struct {
 func (r *Rule) ReadInput(req *Request, m *Match, in *Input) *InputError {
 	in.reset(len(r.Params))
 	rd := reading{rule: r, req: req, m: m, in: in}
-	if err := rd.checkPath(); err != nil {
-		return err
-	}
 	rd.locateInQuery()
 	if r.Batch != nil || len(r.fields.body) > 0 {
 		if err := rd.locateInBody(); err != nil {
