@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -256,10 +257,47 @@ func (p *Proxy) lifetimes(r *cache.StoredResponse, rule *rules.Rule) {
 func (p *Proxy) describe(c *call, r *cache.StoredResponse) {
 	rule := c.route.rule
 	r.Compressible = compressible(r)
-	if rule.Upstream != "" || hasField(r.Header, fasthttp.HeaderCacheControl) {
+	if rule.Upstream != "" {
+		r.Header = withoutVary(r.Header, c.route.vary)
+		return
+	}
+	if hasField(r.Header, fasthttp.HeaderCacheControl) {
 		return
 	}
 	r.Header = append(c.route.fields, r.Header...)
+}
+
+// withoutVary leaves out of the service's Vary what the rule's own names, which every response has.
+func withoutVary(fields []cache.Field, own []byte) []cache.Field {
+	if len(own) == 0 {
+		return fields
+	}
+	kept := fields[:0]
+	for _, f := range fields {
+		if bytes.EqualFold(f.Name, fieldVary) {
+			var names [][]byte
+			for name := range bytes.SplitSeq(f.Value, []byte{','}) {
+				if name = bytes.TrimSpace(name); !lists(own, name) {
+					names = append(names, name)
+				}
+			}
+			if f.Value = bytes.Join(names, []byte(", ")); len(f.Value) == 0 {
+				continue
+			}
+		}
+		kept = append(kept, f)
+	}
+	return kept
+}
+
+// lists reports whether the list of names has the name.
+func lists(list, name []byte) bool {
+	for other := range bytes.SplitSeq(list, []byte(", ")) {
+		if bytes.EqualFold(other, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // remember notes that responses of this key are not stored, so that requests for it stop waiting for

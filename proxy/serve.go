@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/textproto"
 	"slices"
 	"strconv"
 	"time"
@@ -203,7 +204,7 @@ func varyOf(r *rules.Rule) []byte {
 		if len(v) > 0 {
 			v = append(v, ", "...)
 		}
-		v = append(v, name...)
+		v = append(v, textproto.CanonicalMIMEHeaderKey(name)...)
 	}
 	for _, name := range r.Vary {
 		add(name)

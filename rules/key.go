@@ -155,7 +155,7 @@ func digest(dst []byte, start int) []byte {
 
 // appendLines appends the value of a field: its lines, trimmed, joined as RFC 9110 s.5.3 joins them.
 func appendLines(dst []byte, lines [][]byte) []byte {
-	if lines == nil {
+	if len(lines) == 0 {
 		return append(dst, partAbsent)
 	}
 	start := len(dst)

@@ -8,6 +8,6 @@ type Request struct {
 	Query       []byte // as sent, without '?'
 	ContentType []byte
 	Body        []byte
-	// Header returns the values of a header field as sent, one for each line; nil if absent.
+	// Header returns the values of a header field as sent, one for each line; none if absent.
 	Header func(name string) [][]byte
 }

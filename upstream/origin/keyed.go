@@ -57,7 +57,7 @@ func headerName(p *rules.Param) string {
 // and conditions, whose answer would be no response to store, are never taken.
 func (r *Request) take(name string, header func(name string) [][]byte) {
 	lines := header(name)
-	if lines == nil || r.has(name) || isHopByHop([]byte(name), nil) || isCondition(name) {
+	if len(lines) == 0 || r.has(name) || isHopByHop([]byte(name), nil) || isCondition(name) {
 		return
 	}
 	var value []byte
