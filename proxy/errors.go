@@ -19,7 +19,7 @@ import (
 func (p *Proxy) writeFailure(x *exchange, err error) {
 	q := problemOf(err)
 	if q.Status >= 500 {
-		p.complain(x, q.Status, err)
+		p.complain(x.route, "request failed", q.Status, err)
 	}
 	var o *origin.Error
 	if errors.As(err, &o) && o.ProxyStatus != "" {
@@ -44,14 +44,14 @@ func waitedOf(err error) time.Duration {
 const complainEvery = time.Second
 
 // complain logs a failed request, and says how many were not logged since the last one.
-func (p *Proxy) complain(x *exchange, status int, err error) {
-	t, now := x.route, int64(p.clock.Now())
+func (p *Proxy) complain(t *route, what string, status int, err error) {
+	now := int64(p.clock.Now())
 	last := t.complained.Load()
 	if last != 0 && now-last < int64(complainEvery) || !t.complained.CompareAndSwap(last, now) {
 		t.unsaid.Add(1)
 		return
 	}
-	p.logger.Warn("request failed", "rule", t.rule.Name, "status", status, "err", err, "unlogged", t.unsaid.Swap(0))
+	p.logger.Warn(what, "rule", t.rule.Name, "status", status, "err", err, "unlogged", t.unsaid.Swap(0))
 }
 
 // problemOf turns an error of a source into what the client is told.

@@ -36,6 +36,7 @@ type exchange struct {
 	asked    bool                  // the shared tier, which had nothing to serve
 	replaces *cache.StoredResponse // what a change outdated under the key; nil: nothing
 	because  string                // why it passes the cache by; "" when the rule says so
+	counted  bool                  // the outcome is counted when its answer ends
 	headed   bool                  // the response's fields were written as one: none of them can be found again
 	outcome  Outcome
 	hits     uint          // that this exchange has answered, request after request
@@ -53,6 +54,7 @@ func newExchange() *exchange {
 func (x *exchange) open(ctx *fasthttp.RequestCtx, s *state, now cache.Instant) {
 	x.ctx, x.state, x.route, x.start = ctx, s, nil, now
 	x.format, x.source, x.waited, x.outcome, x.replaces, x.because = -1, 0, 0, Outcome{Result: Refused}, nil, ""
+	x.counted = false
 	x.auditing, x.asked, x.headed, x.token, x.behind = undecided, false, false, 0, false
 	x.key = x.key[:0]
 	h := &ctx.Request.Header

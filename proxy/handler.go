@@ -243,7 +243,9 @@ func (p *Proxy) account(x *exchange) {
 		p.metrics.unmatched.Inc()
 		return
 	}
-	x.route.metrics.requests[o.Result].Inc()
+	if !x.counted {
+		x.route.metrics.requests[o.Result].Inc()
+	}
 	hit := o.Result == Hit || o.Result == Stale
 	if x.hits++; !hit || x.hits%timedHits == 0 || x.took == 0 {
 		x.took = p.clock.Now().Sub(x.start) // a hit that is not timed took what the last one did that was

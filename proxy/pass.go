@@ -24,9 +24,12 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 	if n := x.ctx.Request.Header.ContentLength(); n > 0 || n == -1 {
 		beginBody(x.ctx)
 	}
-	err := x.route.origin.Pass(x.ctx, origin.Passage{
-		Path: path, Query: query, MaxBody: x.route.rule.MaxBody, Timeout: x.remaining(before),
+	t, result := x.route, x.outcome.Result
+	err := t.origin.Pass(x.ctx, origin.Passage{
+		Path: path, Query: query, MaxBody: t.rule.MaxBody, Timeout: x.remaining(before),
+		Ended: func(cut error) { p.passed(t, result, cut) },
 	})
+	x.counted = err == nil
 	x.source += p.clock.Now().Sub(before)
 	var refused *origin.RequestError
 	switch {
@@ -49,6 +52,15 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 		p.stamp(x)
 	}
 	p.writeOutcome(x)
+}
+
+// passed counts a request whose answer passed through: at its end, as only then it is known whether it was whole.
+func (p *Proxy) passed(t *route, result Result, cut error) {
+	if cut != nil {
+		result = Failed
+		p.complain(t, "answer was cut short", fasthttp.StatusBadGateway, cut)
+	}
+	t.metrics.requests[result].Inc()
 }
 
 // wasReached reports whether a service that gave no answer may have carried out what it was asked.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,7 +24,20 @@ type body struct {
 	err    error // what cut it short
 	closed bool
 	ended  func(error) // called once, with what the body came to
+	told   func(error) // as Passage.Ended; nil: it was told
+	first  []byte      // read by begin, and not yet handed on
+	buffer *[piece]byte
 }
+
+const (
+	// unsent is up to how many bytes of a body of known size the server holds before it sends any: as many as its
+	// buffer for writing has.
+	unsent = 20 << 10
+
+	piece = 4 << 10 // what it reads at once of another, and sends at once
+)
+
+var buffers = sync.Pool{New: func() any { return new([piece]byte) }}
 
 func newBody(a *answer, u *upload, ended func(error)) *body {
 	b := &body{a: a, upload: u, ended: ended}
@@ -38,9 +52,41 @@ func newBody(a *answer, u *upload, ended func(error)) *body {
 	return b
 }
 
+// begin waits for as much of the body as the server would before it sends the header, so that an answer that is cut
+// until then can still become another. All tells that there is no more to come. Nothing is waited for where the header
+// is sent at once: while an upload runs, and to a client who takes the connection's end for a stream's.
+func (b *body) begin(http11 bool) (all bool, err error) {
+	switch {
+	case b.whole:
+		return true, nil
+	case b.upload != nil, b.a.framing != bySize && !http11:
+		return false, nil
+	case b.a.framing == bySize:
+		size := b.a.response.Header.ContentLength()
+		if _, err := b.a.br.Peek(min(size, unsent)); err != nil {
+			b.err = &failure{errors.Join(errCut, err), reading}
+		}
+		return size <= unsent, b.err
+	}
+	b.buffer = buffers.Get().(*[piece]byte)
+	n := 0
+	for n == 0 && err == nil {
+		n, err = b.Read(b.buffer[:])
+	}
+	b.first = b.buffer[:n]
+	if n > 0 || err == io.EOF {
+		err = nil // of what follows the first piece, the next Read tells
+	}
+	return b.whole, err
+}
+
 // Read reads the next piece. An error other than io.EOF makes the server end its response visibly broken.
 func (b *body) Read(p []byte) (int, error) {
 	switch {
+	case len(b.first) > 0 && !b.closed:
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
 	case b.err != nil:
 		return 0, b.err
 	case b.whole, b.closed:
@@ -75,7 +121,18 @@ func (b *body) Close() error {
 	if b.err == nil && !b.whole {
 		b.err = context.Canceled // nobody wanted the rest
 	}
+	if b.buffer != nil {
+		buffers.Put(b.buffer)
+		b.buffer, b.first = nil, nil
+	}
 	b.ended(b.err)
+	if b.told != nil {
+		cut := b.err
+		if isCanceled(cut) {
+			cut = nil // the client left
+		}
+		b.told(cut)
+	}
 	return nil
 }
 

@@ -13,6 +13,16 @@ type Passage struct {
 	Query   []byte        // as sent, without its question mark; nil: there is none
 	MaxBody int           // bytes of request body accepted; 0: any number
 	Timeout time.Duration // to the end of the answer's header; 0: the service's own
+
+	// Ended, unless nil, is called once where Pass returns nil: when all of the answer is here, or its end is known,
+	// which may be long after. Cut is what the service broke it off with; nil where it did not.
+	Ended func(cut error)
+}
+
+func (p *Passage) end(cut error) {
+	if p.Ended != nil {
+		p.Ended(cut)
+	}
 }
 
 // Pass forwards the request and answers with what the service answers: bodies are streamed both ways, and
@@ -25,6 +35,7 @@ func (o *Origin) Pass(ctx *fasthttp.RequestCtx, p Passage) error {
 		return err
 	}
 	if o.answerInstead(ctx) {
+		p.end(nil)
 		return nil
 	}
 	r, err := o.passed(ctx, p, u)
@@ -50,14 +61,44 @@ func (o *Origin) Pass(ctx *fasthttp.RequestCtx, p Passage) error {
 	o.metrics.answered(a.elapsed())
 	said := verdict(a.response.StatusCode())
 	done(said)
-	o.relay(ctx, r, a, func(cut error) {
+	ended := func(cut error) {
 		if cut == nil {
 			cut = said
 		}
 		o.metrics.running.Dec()
 		o.metrics.requests[outcomeOf(cut)].Inc()
-	})
+	}
+	if a.response.StatusCode() == fasthttp.StatusSwitchingProtocols {
+		relayHead(ctx, a)
+		o.tunnel(ctx, a, ended)
+		p.end(nil)
+		return nil
+	}
+	b := newBody(a, r.stillSending(), ended)
+	switch all, err := b.begin(ctx.Request.Header.IsHTTP11()); {
+	case err != nil:
+		_ = b.Close()
+		return o.errorOf(err)
+	case all:
+		p.end(nil)
+	default:
+		b.told = p.end
+	}
+	o.relay(ctx, r, b)
 	return nil
+}
+
+// stillSending returns the upload, if the answer is here before its end.
+func (r *request) stillSending() *upload {
+	if r.upload == nil {
+		return nil
+	}
+	select {
+	case <-r.upload.done:
+		return nil
+	default:
+		return r.upload
+	}
 }
 
 // passed makes the request that goes out.
@@ -104,11 +145,10 @@ func expectsBody(method string) bool {
 	return false
 }
 
-// relay sets the client's response.
-func (o *Origin) relay(ctx *fasthttp.RequestCtx, r *request, a *answer, ended func(error)) {
+// relayHead sets the client's response but for its body.
+func relayHead(ctx *fasthttp.RequestCtx, a *answer) {
 	from, to := &a.response.Header, &ctx.Response.Header
-	status := from.StatusCode()
-	ctx.SetStatusCode(status)
+	ctx.SetStatusCode(from.StatusCode())
 	connection := connectionOf(from)
 	for name, value := range from.All() {
 		if !isHopByHop(name, connection) && !is(name, fasthttp.HeaderVia) {
@@ -116,36 +156,32 @@ func (o *Origin) relay(ctx *fasthttp.RequestCtx, r *request, a *answer, ended fu
 		}
 	}
 	to.SetBytesV(fasthttp.HeaderVia, joinedVia(from.PeekAll(fasthttp.HeaderVia), from.Protocol()))
-	if status == fasthttp.StatusSwitchingProtocols {
-		o.tunnel(ctx, a, ended)
-		return
-	}
-	early := r.upload
+}
+
+// relay sets the client's response.
+func (o *Origin) relay(ctx *fasthttp.RequestCtx, r *request, b *body) {
+	relayHead(ctx, b.a)
+	from, early := &b.a.response.Header, b.upload
 	if early != nil {
-		select {
-		case <-early.done:
-			early = nil
-		default:
-			// What is left of the request is read while the response is written; where the next one would
-			// begin is not waited for.
-			ctx.SetConnectionClose()
-			ctx.Response.ImmediateHeaderFlush = true // the client may wait for the status before it sends on
-		}
+		// What is left of the request is read while the response is written; where the next one would
+		// begin is not waited for.
+		ctx.SetConnectionClose()
+		ctx.Response.ImmediateHeaderFlush = true // the client may wait for the status before it sends on
 	}
 	if r.upload != nil && early == nil && r.upload.err != nil {
 		from.SetConnectionClose() // the service did not take it all: its connection is of no more use
 	}
-	b := newBody(a, early, ended)
 	if n := from.ContentLength(); n >= 0 && r.method == fasthttp.MethodHead {
-		to.SetContentLength(n)
+		ctx.Response.Header.SetContentLength(n)
 	}
+	empty := b.whole && len(b.first) == 0
 	switch {
-	case b.whole && early == nil:
+	case empty && early == nil:
 		ctx.Response.SkipBody = r.method == fasthttp.MethodHead
 		_ = b.Close()
-	case b.whole:
+	case empty:
 		ctx.SetBodyStream(b, 0)
-	case a.framing == bySize:
+	case b.a.framing == bySize:
 		ctx.SetBodyStream(b, from.ContentLength())
 	case !ctx.Request.Header.IsHTTP11():
 		o.streamToClose(ctx, b)

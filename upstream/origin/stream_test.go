@@ -296,7 +296,7 @@ func TestAnUploadThatIsCutIsCutForTheServiceToo(t *testing.T) {
 func TestAnAnswerThatIsCutIsVisiblyBroken(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
-		"short of its length":     "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+		"short of its length":     "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 50000),
 		"within a chunk":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
 		"between chunks":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 		"before the last newline": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
@@ -318,6 +318,69 @@ func TestAnAnswerThatIsCutIsVisiblyBroken(t *testing.T) {
 				t.Errorf("the last chunk was sent: %q", body)
 			}
 			eventually(t, "the request is counted as broken", func() bool { return o.outcomes(broken) == "1" })
+		})
+	}
+}
+
+// While the client has seen nothing of an answer, another one can be given.
+func TestAnAnswerThatIsCutBeforeTheClientSawItIsNone(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"without a byte":          "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+		"short of its length":     "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
+		"far from its length":     "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 10000),
+		"before a chunk":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"by a chunk that is none": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, answers(answer))
+			o := newOrigin(t, s.url(), nil)
+			f := newFront(t, o.Origin, func(p *Passage) {
+				p.Ended = func(error) { t.Error("the end of an answer is told that was not given") }
+			})
+			if got := f.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+				t.Errorf("answered %q, want a 502", got)
+			}
+			if e := asError(t, f.err()); !e.Reached {
+				t.Error("the service is said not to have had the request")
+			}
+			if o.outcomes(broken) != "1" {
+				t.Error("the request is not counted as broken")
+			}
+		})
+	}
+}
+
+// What became of an answer is told once, when it is known.
+func TestTheEndOfAnAnswerIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer string
+		cut    bool
+	}{
+		"whole, short":   {answer: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"},
+		"whole, long":    {answer: "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100000)},
+		"whole, chunked": {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+		"no body":        {answer: "HTTP/1.1 204 No Content\r\n\r\n"},
+		"no chunk":       {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+		"cut, long":      {answer: "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 50000), cut: true},
+		"cut, chunked":   {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", cut: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, answers(c.answer))
+			o := newOrigin(t, s.url(), nil)
+			ends := make(chan error, 2)
+			f := newFront(t, o.Origin, func(p *Passage) { p.Ended = func(cut error) { ends <- cut } })
+			f.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			if cut := <-ends; (cut != nil) != c.cut {
+				t.Errorf("told %v", cut)
+			}
+			eventually(t, "the request ends", func() bool { return o.count(`forebay_upstream_running{upstream="legacy"}`) != "1" })
+			if len(ends) > 0 {
+				t.Error("told twice")
+			}
 		})
 	}
 }
