@@ -30,18 +30,19 @@ func (e *OrderError) Error() string { return e.Detail }
 
 // PurgeResult tells what a purge did.
 type PurgeResult struct {
-	Matched int  // responses that this instance's memory held of it
-	Shared  bool // other instances hear of it
+	Matched int      // responses that this instance's memory held of it
+	Shared  bool     // other instances hear of it
+	Whole   []string // rules of which a prefix took more than begins with it: all that they had
 }
 
 // Purge carries the order out. When it returns, this instance serves none of what it names, nor what
 // fetches under way bring; others hear of it through the shared tier.
 func (p *Proxy) Purge(ctx context.Context, o PurgeOrder) (PurgeResult, error) {
-	purge, err := p.resolve(ctx, o)
+	var result PurgeResult
+	purge, err := p.resolve(ctx, o, &result)
 	if err != nil {
 		return PurgeResult{}, err
 	}
-	var result PurgeResult
 	var keys [][]byte
 	for key, r := range p.memory.All() {
 		if concerns(purge, key, r) {
@@ -71,7 +72,7 @@ func (p *Proxy) Purge(ctx context.Context, o PurgeOrder) (PurgeResult, error) {
 }
 
 // resolve turns the order into what the log and the stores understand.
-func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) {
+func (p *Proxy) resolve(ctx context.Context, o PurgeOrder, result *PurgeResult) (cache.Purge, error) {
 	purge := cache.Purge{Soft: o.Soft}
 	s := p.state.Load()
 	if o.All {
@@ -98,8 +99,12 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder) (cache.Purge, error) 
 	}
 	for _, prefix := range o.Prefixes {
 		for _, r := range s.Config.Rules.Rules() {
-			if mayBeginWith(r.Pattern.Text, prefix) {
+			may, all := beginWith(r.Pattern.Text, prefix)
+			if may {
 				purge.Dependencies = append(purge.Dependencies, cache.Rule(r.Name))
+			}
+			if may && !all && r.Stores() && !slices.Contains(result.Whole, r.Name) {
+				result.Whole = append(result.Whole, r.Name)
 			}
 		}
 	}
@@ -159,21 +164,23 @@ func dependsOn(dependencies []cache.Dependency, d cache.Dependency) bool {
 	})
 }
 
-// mayBeginWith reports whether a path that the pattern matches may begin with the prefix.
-func mayBeginWith(pattern, prefix string) bool {
+// beginWith reports whether a path that the pattern matches may begin with the prefix, and whether all of them do.
+func beginWith(pattern, prefix string) (may, all bool) {
 	want := strings.Split(prefix, "/")
 	have := strings.Split(pattern, "/")
+	all = true
 	for i, segment := range want {
 		if i >= len(have) {
-			return false
+			return false, false
 		}
 		switch last := i == len(want)-1; {
 		case have[i] == "**":
-			return true
+			return true, false
 		case strings.HasPrefix(have[i], "{"):
+			all = all && last && segment == ""
 		case last && !strings.HasPrefix(have[i], segment), !last && have[i] != segment:
-			return false
+			return false, false
 		}
 	}
-	return true
+	return true, all
 }

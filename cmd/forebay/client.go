@@ -62,7 +62,7 @@ func (c *adminClient) ask(ctx context.Context, method, path string, body any, he
 type purgeCmd struct {
 	adminClient
 	URLs     []string `name:"url" help:"Path and query, as clients ask for it; all its variants go."`
-	Prefixes []string `name:"prefix" help:"Every path that begins so."`
+	Prefixes []string `name:"prefix" help:"Every path that begins so. Where it reaches into a parameter or /**, all of that rule goes; the answer names such rules in whole_rules."`
 	Tags     []string `name:"tag" help:"What carries the tag."`
 	Tables   []string `name:"table" help:"What depends on the table."`
 	Rules    []string `name:"rule" help:"What the rule made, named as in the file: 'GET /api/v1/clients/{id}'."`

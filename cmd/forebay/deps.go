@@ -150,7 +150,7 @@ func (a *app) purge(ctx context.Context, r admin.PurgeRequest) (admin.PurgeResul
 	if err != nil {
 		return admin.PurgeResult{}, err
 	}
-	answer := admin.PurgeResult{Matched: result.Matched, Mode: r.Mode, DryRun: r.DryRun, Shared: result.Shared}
+	answer := admin.PurgeResult{Matched: result.Matched, Mode: r.Mode, DryRun: r.DryRun, Shared: result.Shared, WholeRules: result.Whole}
 	if a.shared != nil && !result.Shared && !r.DryRun {
 		answer.Note = "Redis could not be told yet; the purge is sent again until it is, and holds here"
 	}

@@ -17,7 +17,7 @@ const maxTargets = 1000
 // PurgeRequest is the body of POST /purge: everything that any of its members names is purged.
 type PurgeRequest struct {
 	URLs     []string `json:"urls,omitempty"`     // paths with their query strings, /api/v1/clients/42: all variants and identities
-	Prefixes []string `json:"prefixes,omitempty"` // of paths: every URL that begins with one
+	Prefixes []string `json:"prefixes,omitempty"` // of paths: every URL that begins with one; see PurgeResult.WholeRules
 	Tags     []string `json:"tags,omitempty"`
 	Tables   []string `json:"tables,omitempty"` // schema.table, or table
 	Rules    []string `json:"rules,omitempty"`  // by their names, "GET /api/v1/clients/{id}"
@@ -42,7 +42,10 @@ type PurgeResult struct {
 	Mode    Mode   `json:"mode"`
 	DryRun  bool   `json:"dry_run"`
 	Shared  bool   `json:"shared"`         // other instances hear of it
-	Note    string `json:"note,omitempty"` // what kept it from being shared, for one
+	// WholeRules are those of which all was purged, since keys do not tell which of their paths begin with a prefix that
+	// reaches into a parameter or /**.
+	WholeRules []string `json:"whole_rules,omitempty"`
+	Note       string   `json:"note,omitempty"` // what kept it from being shared, for one
 }
 
 func (a *Admin) purge(ctx *fasthttp.RequestCtx) {
