@@ -27,6 +27,14 @@ type demoCmd struct {
 	Database string `placeholder:"URL" help:"Use this empty database instead of a private one. The NEXUS schema is created in it."`
 }
 
+// Validate refuses what there would be nothing to try out with.
+func (d *demoCmd) Validate() error {
+	if err := d.serveFlags.Validate(); err != nil {
+		return err
+	}
+	return inBounds("--clients", d.Clients, 1, 10_000_000)
+}
+
 // Run starts everything, prints how to use it, and ends everything when it is told to.
 func (d *demoCmd) Run(ctx context.Context) error {
 	env := map[string]string{"FOREBAY_ADMIN_TOKEN": os.Getenv("FOREBAY_ADMIN_TOKEN"), "REDIS_URL": "", "LOG_LEVEL": ""}
