@@ -8,7 +8,7 @@ import (
 )
 
 // Do answers a request as if a client without credentials had sent it, without a connection: for the
-// benchmark and the dashboard of the performance endpoints, and for the demo. The body is the caller's.
+// benchmark and the dashboard of the performance endpoints. The body is the caller's.
 func (p *Proxy) Do(ctx context.Context, method, target, body string) (status int, answer []byte, hit bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, nil, false, err

@@ -76,7 +76,7 @@ func (p *Proxy) Explain(ctx context.Context, method, url string, header func(nam
 	request := rules.Request{Method: method, Path: path, Query: query, Header: header}
 	var match rules.Match
 	if s.Config.Rules.Match(method, path, &match) != rules.Matched {
-		return nil, &OrderError{fmt.Sprintf("No rule answers %s %q.", method, url)}
+		return nil, &OrderError{Detail: fmt.Sprintf("No rule answers %s %q.", method, url)}
 	}
 	rule := match.Rule
 	e := p.explainRule(s, rule)
@@ -90,7 +90,7 @@ func (p *Proxy) Explain(ctx context.Context, method, url string, header func(nam
 	}
 	var input rules.Input
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
-		return nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
+		return nil, &OrderError{Detail: fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", url, rule.Name, err.Detail)}
 	}
 	if input.Unkeyed {
 		e.Verdict = "services differ in what they read in this path: it passes through, and nothing is stored"

@@ -214,3 +214,11 @@ func TestTheLastRequestOfAConnectionIsAnsweredAndToldSo(t *testing.T) {
 		t.Error("the server waits for connections that have ended")
 	}
 }
+
+func TestWhoAsksNothingIsClosedWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	c := call(t, serveLimited(t, "header_timeout: 200ms, idle_timeout: 1h"), home)
+	if text, err := io.ReadAll(c.br); err != nil || len(text) > 0 {
+		t.Errorf("a connection that sent nothing was told %q, %v", text, err)
+	}
+}

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,8 +14,12 @@ import (
 	"forebay/rules"
 )
 
-// paceTick is the resolution of a pace's clock.
-const paceTick = 50 * time.Millisecond
+// paceTick is the resolution of a pace's clock, and the least that a deadline is late.
+const paceTick = 25 * time.Millisecond
+
+// paceShare is how much later than its limit, one part in so many, a deadline may be that is moved again and again:
+// moved once in that time, it costs a busy connection next to nothing.
+const paceShare = 16
 
 // pace is how long the connections of a listener may take for what. Its clock is coarse: to ask for the time
 // and to move a deadline with every request would cost more than finding the response. Safe for concurrent
@@ -48,6 +55,13 @@ func (p *pace) start() {
 		}
 	}()
 }
+
+// until returns the time at which the limit of what begins now is over. The clock may be a tick behind, and nobody
+// is to get less.
+func (p *pace) until(limit time.Duration) int64 { return p.now.Load() + int64(paceTick+limit) }
+
+// slack is how much later than until a deadline may be that is moved again and again.
+func slack(limit time.Duration) int64 { return int64(max(limit/paceShare, paceTick)) }
 
 func (p *pace) stop() { p.once.Do(func() { close(p.ended) }) }
 
@@ -90,7 +104,7 @@ func (l *pacedListener) Accept() (net.Conn, error) {
 
 // pacedConn sets the deadlines of a client's connection by itself.
 //
-//	waiting for a request     idle (header for a connection's first): moved only when it is due within that time
+//	waiting for a request     idle (header for a connection's first): moved only when it is due before that
 //	in the midst of a header  header, from the request's first byte
 //	in the midst of a body    body, from the same
 //	writing                   write, for each piece: an export that is long and makes progress is not cut off
@@ -107,8 +121,9 @@ type pacedConn struct {
 	began   int64        // when its first bytes had come; 0: not known yet. Owned by whoever reads
 	due     atomic.Int64 // the read deadline in place, on the pace's clock
 	free    atomic.Bool  // somebody else sets the deadlines
-	written atomic.Int64 // when the write deadline was last set
 	loan    loan
+
+	writeDue atomic.Int64 // the write deadline in place, on the same
 
 	places *places
 	from   netip.Addr
@@ -125,18 +140,22 @@ func (c *pacedConn) Close() error {
 
 // Read reads, or fails when the client takes too long.
 func (c *pacedConn) Read(b []byte) (int, error) {
+	silent := c.waiting.Load() && !c.served.Load()
 	if !c.free.Load() {
 		if err := c.hurry(); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if silent && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, io.EOF // who has asked nothing gets no answer
+	}
+	return n, err
 }
 
 // hurry sets the read deadline if another one is needed. Most requests come in one piece, so it is the second
 // read of a request that notes when it began: right after its first bytes.
 func (c *pacedConn) hurry() error {
-	now := c.pace.now.Load()
 	if c.waiting.Load() {
 		c.waiting.Store(false)
 		c.began = 0
@@ -144,13 +163,14 @@ func (c *pacedConn) hurry() error {
 		if !c.served.Load() {
 			limit = c.pace.header
 		}
-		if c.due.Load()-now >= int64(limit) {
+		until := c.pace.until(limit)
+		if late := c.due.Load() - until; late >= 0 && late <= slack(limit) {
 			return nil
 		}
-		return c.setDue(now + int64(limit+limit/2)) // moved once in half that time, so that nobody gets less
+		return c.setDue(until + slack(limit))
 	}
 	if c.began == 0 {
-		c.began = max(now, 1)
+		c.began = c.pace.until(0)
 	}
 	if c.inBody.Load() {
 		return c.setDue(c.began + int64(c.pace.body))
@@ -180,12 +200,14 @@ func (c *pacedConn) Write(b []byte) (int, error) {
 	if !c.served.Load() {
 		c.served.Store(true)
 	}
-	now := c.pace.now.Load()
-	if set := c.written.Load(); c.pace.write > 0 && (set == 0 || now-set > int64(c.pace.write/2)) {
-		if err := c.Conn.SetWriteDeadline(c.pace.began.Add(time.Duration(now) + c.pace.write + c.pace.write/2)); err != nil {
-			return 0, err
+	if limit := c.pace.write; limit > 0 {
+		if until := c.pace.until(limit); c.writeDue.Load() < until {
+			due := until + slack(limit)
+			if err := c.Conn.SetWriteDeadline(c.pace.began.Add(time.Duration(due))); err != nil {
+				return 0, err
+			}
+			c.writeDue.Store(due)
 		}
-		c.written.Store(max(now, 1))
 	}
 	if c.loan.body != nil && len(b) < writeBuffer {
 		return c.loan.flush(c.Conn, b)

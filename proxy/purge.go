@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"forebay/cache"
 	"forebay/rules"
+	"forebay/upstream/postgres"
 )
 
 // PurgeOrder says what an operator wants dropped.
@@ -23,7 +25,10 @@ type PurgeOrder struct {
 }
 
 // OrderError is an order that cannot be carried out as given. Nothing was purged.
-type OrderError struct{ Detail string }
+type OrderError struct {
+	Detail  string
+	Missing bool // what it names does not exist
+}
 
 // Error returns the detail, a sentence for the operator.
 func (e *OrderError) Error() string { return e.Detail }
@@ -83,17 +88,21 @@ func (p *Proxy) resolve(ctx context.Context, o PurgeOrder, result *PurgeResult) 
 	}
 	for _, name := range o.Rules {
 		if s.Config.Rules.Rule(name) == nil {
-			return purge, &OrderError{fmt.Sprintf("There is no rule %q; name it as the configuration does, method and path.", name)}
+			return purge, &OrderError{Detail: fmt.Sprintf("There is no rule %q; name it as the configuration does, method and path.", name), Missing: true}
 		}
 		purge.Dependencies = append(purge.Dependencies, cache.Rule(name))
 	}
 	for _, table := range o.Tables {
 		if s.Database == nil {
-			return purge, &OrderError{fmt.Sprintf("The table %q is of no database: the configuration has none.", table)}
+			return purge, &OrderError{Detail: fmt.Sprintf("The table %q is of no database: the configuration has none.", table)}
 		}
 		list, err := s.Database.TableDependencies(ctx, table)
-		if err != nil {
-			return purge, &OrderError{fmt.Sprintf("The table %q is not known: either it does not exist or the database cannot be asked now.", table)}
+		var refused *postgres.Error
+		switch {
+		case errors.As(err, &refused) && refused.Class == postgres.Invalid:
+			return purge, &OrderError{Detail: refused.Detail, Missing: true}
+		case err != nil:
+			return purge, fmt.Errorf("find table %q: %w", table, err)
 		}
 		purge.Dependencies = append(purge.Dependencies, list...)
 	}
@@ -124,18 +133,18 @@ func (p *Proxy) keyPrefixOf(s *state, path, query []byte) (*rules.Rule, []byte, 
 	request := rules.Request{Method: "GET", Path: path, Query: query}
 	var match rules.Match
 	if s.Config.Rules.Match(request.Method, path, &match) != rules.Matched {
-		return nil, nil, &OrderError{fmt.Sprintf("No GET rule matches %q.", path)}
+		return nil, nil, &OrderError{Detail: fmt.Sprintf("No GET rule matches %q.", path)}
 	}
 	rule := match.Rule
 	if !rule.Stores() {
-		return nil, nil, &OrderError{fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, path)}
+		return nil, nil, &OrderError{Detail: fmt.Sprintf("The rule %q of %q stores nothing.", rule.Name, path)}
 	}
 	var input rules.Input
 	if err := rule.ReadInput(&request, &match, &input); err != nil {
-		return nil, nil, &OrderError{fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", path, rule.Name, err.Detail)}
+		return nil, nil, &OrderError{Detail: fmt.Sprintf("The parameters of %q are not those of the rule %q: %s", path, rule.Name, err.Detail)}
 	}
 	if input.Unkeyed {
-		return nil, nil, &OrderError{fmt.Sprintf("Nothing is stored for %q: services differ in what they read in such a path.", path)}
+		return nil, nil, &OrderError{Detail: fmt.Sprintf("Nothing is stored for %q: services differ in what they read in such a path.", path)}
 	}
 	return rule, rule.AppendKeyOf(nil, &input), nil
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -196,10 +197,26 @@ func (c *compiler) redisURL(path, text string) {
 	}
 }
 
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"auto", "json", "text"}
+)
+
+// CheckLog says what is wrong with a level and a format given over a file's, as the file's check does; "" is none given.
+func CheckLog(level, format string) error {
+	switch {
+	case level != "" && !slices.Contains(logLevels, level):
+		return fmt.Errorf("log level: %q is not known here%s", level, meant(level, logLevels))
+	case format != "" && !slices.Contains(logFormats, format):
+		return fmt.Errorf("log format: %q is not known here%s", format, meant(format, logFormats))
+	}
+	return nil
+}
+
 func (c *compiler) log() Log {
 	l := &c.file.Log
-	c.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
-	c.oneOf("log.format", l.Format, "auto", "json", "text")
+	c.oneOf("log.level", l.Level, logLevels...)
+	c.oneOf("log.format", l.Format, logFormats...)
 	return Log{Level: l.Level, Format: l.Format, Access: l.Access}
 }
 

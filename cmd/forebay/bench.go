@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -39,6 +40,17 @@ type benchAllCmd struct {
 	Target         string   `placeholder:"URL" help:"Measure the scenarios against what serves the clients API there already, reading only."`
 	TargetWrites   bool     `help:"The target may be written to: clients are changed and created."`
 	TargetDatabase string   `placeholder:"URL" help:"The target's database, for what pg_stat_statements has to say."`
+}
+
+// Validate refuses what no run could be about: its scenarios draw from a thousand clients and more.
+func (c *benchAllCmd) Validate() error { return inBounds("--clients", c.Clients, 1000, 10_000_000) }
+
+// inBounds refuses a number that is out of bounds.
+func inBounds(flag string, n, least, most int) error {
+	if n < least || n > most {
+		return fmt.Errorf("%s=%d is out of bounds; want %d to %d", flag, n, least, most)
+	}
+	return nil
 }
 
 // Run runs and reports.
@@ -84,6 +96,9 @@ type benchScaleCmd struct {
 	Stored int `default:"1000000" help:"The most responses to store; 5000000 takes 8 GiB and a quarter of an hour."`
 }
 
+// Validate refuses what nothing could be seen at, and what no machine holds.
+func (c *benchScaleCmd) Validate() error { return inBounds("--stored", c.Stored, 1000, 100_000_000) }
+
 // Run runs and reports.
 func (c *benchScaleCmd) Run(ctx context.Context) error {
 	config := c.config(bench.Scale)
@@ -101,6 +116,11 @@ func (f *benchFlags) config(parts ...bench.Part) bench.Config {
 
 // run runs, prints, and writes what is to be kept.
 func (f *benchFlags) run(ctx context.Context, config bench.Config) error {
+	if f.Out != "" {
+		if err := writable(f.Out); err != nil {
+			return err
+		}
+	}
 	r, err := bench.Run(ctx, config)
 	if printed := r.WriteText(os.Stdout); printed != nil {
 		return printed
@@ -114,11 +134,20 @@ func (f *benchFlags) run(ctx context.Context, config bench.Config) error {
 	return write(os.Stdout, r, f.Out)
 }
 
-// write writes the JSON and the page.
-func write(w io.Writer, r *report.Report, dir string) error {
+// writable makes the directory and tries a file in it, before a run is measured that could not be kept.
+func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make --out=%q: %w", dir, err)
 	}
+	try, err := os.CreateTemp(dir, ".bench-*")
+	if err != nil {
+		return fmt.Errorf("cannot write into --out=%q: %w", dir, err)
+	}
+	return errors.Join(try.Close(), os.Remove(try.Name()))
+}
+
+// write writes the JSON and the page.
+func write(w io.Writer, r *report.Report, dir string) error {
 	name := filepath.Join(dir, "bench-"+r.Started.Format("2006-01-02T1504"))
 	if err := r.WriteJSON(name + ".json"); err != nil {
 		return err

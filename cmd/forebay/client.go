@@ -94,6 +94,31 @@ func (p *purgeCmd) Run(ctx context.Context) error {
 	return err
 }
 
+// bypassCmd turns the kill switch.
+type bypassCmd struct {
+	adminClient
+	State string `arg:"" enum:"on,off" help:"on or off."`
+	Rule  string `arg:"" optional:"" help:"Of this rule alone, named as in the file: 'GET /api/v1/clients/{id}'."`
+}
+
+// Run turns it, and prints what it is on for.
+func (b *bypassCmd) Run(ctx context.Context) error {
+	on := b.State == "on"
+	order := map[string]any{"all": on}
+	if b.Rule != "" {
+		order = map[string]any{"rule": b.Rule, "bypass": on}
+	}
+	status, body, err := b.do(ctx, http.MethodPost, "/bypass", order)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("the kill switch was refused with status %d: %s", status, body)
+	}
+	_, err = fmt.Fprintf(os.Stdout, "%s\n", bytes.TrimSpace(body))
+	return err
+}
+
 // readyCmd asks /readyz.
 type readyCmd struct{ adminClient }
 

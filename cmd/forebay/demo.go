@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +24,14 @@ type demoCmd struct {
 	Clients  int    `default:"200000" help:"How many clients to make up; each has some sessions and progress records."`
 	Redis    bool   `help:"Start a private Redis as the shared tier, too."`
 	Database string `placeholder:"URL" help:"Use this empty database instead of a private one. The NEXUS schema is created in it."`
+}
+
+// Validate refuses what there would be nothing to try out with.
+func (d *demoCmd) Validate() error {
+	if err := d.serveFlags.Validate(); err != nil {
+		return err
+	}
+	return inBounds("--clients", d.Clients, 1, 10_000_000)
 }
 
 // Run starts everything, prints how to use it, and ends everything when it is told to.
@@ -166,22 +173,13 @@ func (d *demoCmd) explain(ctx context.Context, a *app, public, operator net.List
 		return ctx.Err()
 	}
 	a.awaitFollowed(ctx)
-	status, body, _, err := a.proxy.Do(ctx, "GET", "/api/v1/optimized/clients/search/advanced?limit=1&offset=7", "")
+	// Asked beside forebay: what the performance endpoints show is to be the caller's own.
+	id, err := postgres.Value(ctx, env["DATABASE_URL"], "select min(id::text) from clients")
 	if err != nil {
-		return err
-	}
-	var found struct {
-		Data struct {
-			Clients []struct {
-				ID string `json:"id"`
-			} `json:"clients"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(body, &found); err != nil || len(found.Data.Clients) == 0 {
-		return fmt.Errorf("search answered with status %d and no client: %w", status, errors.Join(err))
+		return fmt.Errorf("cannot find a client: %w", err)
 	}
 	base := "http://" + public.Addr().String()
-	client := base + "/api/v1/clients/" + found.Data.Clients[0].ID
+	client := base + "/api/v1/clients/" + id
 	fmt.Printf(`
 forebay      %[1]s
 dashboard    %[1]s/api/v1/optimized/clients/dashboard
@@ -201,6 +199,6 @@ Change it behind forebay's back, and look again: fresh, while other clients are 
 psql '%[3]s' -c "update clients set notes = 'by psql' where id = '%[6]s'"; curl -i %[5]s
 
 Ctrl-C ends it all.
-`, base, operator.Addr(), env["DATABASE_URL"], env["FOREBAY_ADMIN_TOKEN"], client, found.Data.Clients[0].ID)
+`, base, operator.Addr(), env["DATABASE_URL"], env["FOREBAY_ADMIN_TOKEN"], client, id)
 	return nil
 }

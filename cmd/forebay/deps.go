@@ -15,6 +15,7 @@ import (
 	"forebay/proxy/performance"
 	"forebay/proxy/problem"
 	"forebay/rules"
+	"forebay/upstream/postgres"
 )
 
 // performanceDeps is what the performance endpoints report on.
@@ -144,10 +145,18 @@ func (a *app) purge(ctx context.Context, r admin.PurgeRequest) (admin.PurgeResul
 		All: r.All, Soft: r.Mode == admin.Soft, DryRun: r.DryRun,
 	})
 	var bad *proxy.OrderError
-	if errors.As(err, &bad) {
+	var failed *postgres.Error
+	switch {
+	case errors.As(err, &bad) && bad.Missing:
+		return admin.PurgeResult{}, problem.New(problem.NotFound, bad.Detail)
+	case errors.As(err, &bad):
 		return admin.PurgeResult{}, problem.New(problem.InvalidParameter, bad.Detail)
-	}
-	if err != nil {
+	case errors.As(err, &failed):
+		a.logger.Warn("purge not done", "err", err)
+		p := problem.New(problem.Unavailable, "The database, which knows the tables, cannot be asked now, and nothing was purged; any other purge than by table needs no database.")
+		p.RetryAfter = time.Second
+		return admin.PurgeResult{}, p
+	case err != nil:
 		return admin.PurgeResult{}, err
 	}
 	answer := admin.PurgeResult{Matched: result.Matched, Mode: r.Mode, DryRun: r.DryRun, Shared: result.Shared, WholeRules: result.Whole}

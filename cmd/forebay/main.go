@@ -29,6 +29,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Serve the NEXUS clients API from a throw-away Postgres, to try forebay out."`
 	Check   checkCmd   `cmd:"" help:"Say what is wrong with a configuration, without serving it."`
 	Purge   purgeCmd   `cmd:"" help:"Have a running forebay drop stored responses."`
+	Bypass  bypassCmd  `cmd:"" help:"Turn the kill switch of a running forebay on or off: nothing is served from the cache while it is on."`
 	Explain explainCmd `cmd:"" help:"Ask a running forebay what becomes of a request, and whether what is stored is current."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at the database and Redis that a configuration is for, and say what keeps changes from being followed."`
 	Changes changesCmd `cmd:"" help:"Install or remove triggers that help forebay to hear of changes."`

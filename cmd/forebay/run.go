@@ -25,6 +25,9 @@ type serveFlags struct {
 	Bypass      bool   `env:"FOREBAY_BYPASS" help:"Serve nothing from the cache: the kill switch."`
 }
 
+// Validate refuses what the file's check would refuse.
+func (f *serveFlags) Validate() error { return rules.CheckLog(f.LogLevel, f.LogFormat) }
+
 // apply puts what was said over the configuration.
 func (f *serveFlags) apply(c *rules.Config) {
 	over := func(to *string, said string) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -289,11 +290,22 @@ func decode(body []byte, into any) *problem.Problem {
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)
-		p := problem.New(problem.InvalidParameter, fmt.Sprintf("The body has a member %q that is not known here.", name))
+		p := problem.New(problem.InvalidParameter, fmt.Sprintf("The body has a member %q that is not known here; its members are %s.", name, membersOf(into)))
 		p.Errors = []problem.FieldError{{Field: name, In: "body", Detail: "is not known here"}}
 		return p
 	}
-	return problem.New(problem.Malformed, "The body must be one JSON object.")
+	return problem.New(problem.Malformed, "The body must be one JSON object; its members are "+membersOf(into)+".")
+}
+
+// membersOf lists what a body may say, for whoever has it wrong.
+func membersOf(into any) string {
+	t := reflect.TypeOf(into).Elem()
+	var list []string
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		list = append(list, name)
+	}
+	return strings.Join(list, ", ")
 }
 
 func orTheBody(field string) string {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -21,8 +22,9 @@ import (
 type endpoint struct {
 	method  string // GET stands for HEAD, too
 	admin   bool
-	strict  bool // takes table_name and nothing else: one that is misspelt or empty must not stand for all tables
-	minutes int  // the period, when minutes is not given
+	strict  bool     // an empty parameter must not stand for all tables, nor what is said in a body
+	takes   []string // parameters; any other is refused, since one that is misspelt would count as not given
+	minutes int      // the period, when minutes is not given
 	answer  func(*Performance, question) (any, *problem.Problem)
 }
 
@@ -47,11 +49,11 @@ const (
 func find(name string) (endpoint, bool) {
 	e, ok := map[string]endpoint{
 		"health":                       {method: "GET", answer: (*Performance).health},
-		"metrics":                      {method: "GET", minutes: 30, answer: (*Performance).metrics},
-		"analytics":                    {method: "GET", minutes: 60, answer: (*Performance).analytics},
-		"slow-queries":                 {method: "GET", minutes: 60, answer: (*Performance).slowQueries},
+		"metrics":                      {method: "GET", takes: []string{"minutes"}, minutes: 30, answer: (*Performance).metrics},
+		"analytics":                    {method: "GET", takes: []string{"minutes", tableName}, minutes: 60, answer: (*Performance).analytics},
+		"slow-queries":                 {method: "GET", takes: []string{"minutes", "threshold"}, minutes: 60, answer: (*Performance).slowQueries},
 		"cache/stats":                  {method: "GET", answer: (*Performance).cacheStats},
-		"cache/clear":                  {method: "POST", admin: true, strict: true, answer: (*Performance).cacheClear},
+		"cache/clear":                  {method: "POST", admin: true, strict: true, takes: []string{tableName}, answer: (*Performance).cacheClear},
 		"optimization/recommendations": {method: "GET", answer: (*Performance).recommendations},
 		"benchmark":                    {method: "GET", admin: true, answer: (*Performance).benchmark},
 		"database/dashboard":           {method: "GET", answer: (*Performance).databaseDashboard},
@@ -92,11 +94,9 @@ func (p *Performance) Serve(ctx *fasthttp.RequestCtx) {
 			return
 		}
 	}
-	if e.strict {
-		if bad := onlyTable(ctx); bad != nil {
-			problem.Write(ctx, bad)
-			return
-		}
+	if bad := e.onlyKnown(ctx); bad != nil {
+		problem.Write(ctx, bad)
+		return
 	}
 	q, bad := ask(ctx.QueryArgs(), e.minutes)
 	if bad != nil {
@@ -175,31 +175,42 @@ func ask(args *fasthttp.Args, minutes int) (question, *problem.Problem) {
 	return q, bad
 }
 
-// onlyTable refuses whatever a request says beside table_name in its query string, and an empty one: a script whose
-// variable is not set must not clear everything. A body may be empty or {}.
-func onlyTable(ctx *fasthttp.RequestCtx) *problem.Problem {
+// onlyKnown refuses parameters that the endpoint does not take. A strict one's must not be empty, as when the variable of
+// a script is not set, and its body may be empty or {}.
+func (e *endpoint) onlyKnown(ctx *fasthttp.RequestCtx) *problem.Problem {
 	var unknown []problem.FieldError
 	for name, value := range ctx.QueryArgs().All() {
-		switch {
-		case string(name) == tableName && len(value) == 0:
-			bad := problem.New(problem.Malformed, tableName+" is empty; name a table, or leave it out to clear everything.")
-			bad.Errors = []problem.FieldError{{Field: tableName, In: "query", Detail: "is empty"}}
+		switch known := slices.Contains(e.takes, string(name)); {
+		case known && e.strict && len(value) == 0:
+			bad := problem.New(problem.Malformed, string(name)+" is empty; name a table, or leave it out to clear everything.")
+			bad.Errors = []problem.FieldError{{Field: string(name), In: "query", Detail: "is empty"}}
 			return bad
-		case string(name) != tableName:
+		case !known:
 			unknown = append(unknown, problem.FieldError{Field: string(name), In: "query", Detail: "is not known here"})
 		}
 	}
-	members, bad := membersOf(ctx)
-	if bad != nil {
-		return bad
-	}
-	for _, name := range members {
-		unknown = append(unknown, problem.FieldError{Field: name, In: "body", Detail: "is not known here"})
+	if e.strict {
+		members, bad := membersOf(ctx)
+		if bad != nil {
+			return bad
+		}
+		for _, name := range members {
+			unknown = append(unknown, problem.FieldError{Field: name, In: "body", Detail: "is not known here"})
+		}
 	}
 	if len(unknown) == 0 {
 		return nil
 	}
-	bad = problem.New(problem.InvalidParameter, fmt.Sprintf("%q in the %s is not known here; %s in the query string is, and nothing else.", unknown[0].Field, unknown[0].In, tableName))
+	detail := fmt.Sprintf("%q in the %s is not known here; ", unknown[0].Field, map[string]string{"query": "query string", "body": "body"}[unknown[0].In])
+	switch len(e.takes) {
+	case 0:
+		detail += "this route takes no parameters."
+	case 1:
+		detail += e.takes[0] + " in the query string is, and nothing else."
+	default:
+		detail += strings.Join(e.takes, " and ") + " in the query string are, and nothing else."
+	}
+	bad := problem.New(problem.InvalidParameter, detail)
 	bad.Errors = unknown
 	return bad
 }

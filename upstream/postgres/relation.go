@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"forebay/cache"
 )
 
@@ -234,8 +236,13 @@ func (d *Database) TableName(dependency cache.Dependency) string {
 // is a partition of: responses depend on these alone. A name that no table has is an *Error of class Invalid.
 func (d *Database) TableDependencies(ctx context.Context, name string) ([]cache.Dependency, error) {
 	var oids []uint32
+	var missing error // no fault of the database's
 	err := d.run(ctx, func(ctx context.Context, s *session) error {
 		found, err := s.resolve(ctx, []string{name})
+		if noTable(err) {
+			missing = err
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -245,10 +252,21 @@ func (d *Database) TableDependencies(ctx context.Context, name string) ([]cache.
 		}
 		return err
 	})
-	if errors.Is(err, errNoTable) {
-		return nil, &Error{Class: Invalid, Status: 404, Detail: fmt.Sprintf("There is no table %q.", name), Err: err}
+	if missing != nil {
+		return nil, &Error{Class: Invalid, Status: 404, Detail: fmt.Sprintf("There is no table %q.", name), Err: missing}
 	}
 	return dependenciesOf(oids), err
+}
+
+// noTable reports whether a name was refused: no table has it, or none could have.
+func noTable(err error) bool {
+	var refused *pgconn.PgError
+	return errors.Is(err, errNoTable) || errors.As(err, &refused) && slices.Contains([]string{
+		"42602", // invalid_name: to_regclass() could not read it
+		"42601", // syntax_error: too many dots
+		"0A000", // feature_not_supported: a table of another database
+		"3D000", // invalid_catalog_name
+	}, refused.Code)
 }
 
 // names returns what the relations are called, for observations: tables first of all, so views of them

@@ -25,3 +25,17 @@ func RunScript(ctx context.Context, url string, settings map[string]string, scri
 	}
 	return nil
 }
+
+// Value asks for one text on a connection of its own.
+func Value(ctx context.Context, url, query string) (string, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var value string
+	if err := conn.QueryRow(ctx, query).Scan(&value); err != nil {
+		return "", fmt.Errorf("ask: %w", err)
+	}
+	return value, nil
+}
