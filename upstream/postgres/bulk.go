@@ -210,7 +210,7 @@ func (s *session) reads(ctx context.Context, b *bulk, st *statement, types []uin
 	for word := range wordsOf(st.sql) {
 		names = appendElement(names, []byte(word))
 	}
-	answer := s.pg.ExecParams(ctx, typesQuery, [][]byte{b.table, oidArray(types), append(names, '}')}, nil, nil, nil).Read()
+	answer := s.interpreted(ctx, typesQuery, b.table, oidArray(types), append(names, '}'))
 	if answer.Err != nil {
 		return false, fmt.Errorf("read types of the table: %w", answer.Err)
 	}

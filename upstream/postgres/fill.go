@@ -381,7 +381,7 @@ func (f *filling) found(ctx context.Context) (*finding, []relation, error) {
 	now := f.d.clock.Now()
 	switch {
 	case known == nil || known.generation != f.generation:
-		known, err = f.s.conclude(ctx, f.k, seen, f.generation, f.since)
+		known, err = f.s.conclude(ctx, f.k, seen, nil, f.generation, f.since)
 		if err != nil {
 			return nil, nil, err
 		}

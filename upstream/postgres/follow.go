@@ -85,7 +85,7 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 // survey makes a finding of a rule without running it.
 func (s *session) survey(ctx context.Context, k *knowledge) error {
 	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
-	e, err := s.examine(ctx, k, nil, verdict{})
+	e, err := s.examine(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *session) survey(ctx context.Context, k *knowledge) error {
 	if err != nil {
 		return err
 	}
-	f, err := s.conclude(ctx, k, see(relations, atLocks), generation, since)
+	f, err := s.conclude(ctx, k, see(relations, atLocks), e, generation, since)
 	if err != nil {
 		return err
 	}

@@ -93,8 +93,9 @@ func (d *Database) look(k *knowledge, now cache.Instant) look {
 	return trusting
 }
 
-// conclude makes a finding of the first look in a catalogue state.
-func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, generation uint64, since *comparison) (*finding, error) {
+// conclude makes a finding of the first look in a catalogue state. Planned is what examining the rule after since found;
+// nil: nobody has.
+func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, planned *examination, generation uint64, since *comparison) (*finding, error) {
 	f := &finding{generation: generation, since: since, relations: seen.relations}
 	var err error
 	if f.declared, err = s.resolve(ctx, k.rule.DependsOn); err != nil {
@@ -114,7 +115,7 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 	v := all.judge(texts, k.rule.Pure, len(f.declared) > 0)
 	f.every, f.reason, f.ttl, f.timed = v.every, v.ttl, v.ttl != "", v.timed
 	if !f.ttl && !f.every {
-		if f.every, err = s.tellRows(ctx, k, f, v); err != nil {
+		if f.every, err = s.tellRows(ctx, k, f, planned, v); err != nil {
 			return nil, err
 		}
 	}
@@ -133,9 +134,14 @@ func (s *session) conclude(ctx context.Context, k *knowledge, seen sight, genera
 // tellRows finds out of which tables a rule of SQL alone reads certain rows only. A statement that cannot
 // be looked at so depends on whole tables. It reports whether one of the functions, which the planner may have
 // put its text in the place of, is called all the same: then it is not SQL alone.
-func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, v verdict) (calls bool, err error) {
+func (s *session) tellRows(ctx context.Context, k *knowledge, f *finding, e *examination, v verdict) (calls bool, err error) {
 	functions := v.inlined
-	e, err := s.examine(ctx, k, f.relations, v)
+	if e == nil {
+		e, err = s.examine(ctx, k)
+	}
+	if err == nil {
+		err = s.tellApart(ctx, k, e, f.relations, v)
+	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !s.pg.IsClosed() {
 		return len(functions) > 0, nil

@@ -86,9 +86,10 @@ type examination struct {
 	named []uint32
 	rows  map[uint32][]rowCondition
 	// whole says why a table is depended on as a whole, for those that appear in a plan.
-	whole  map[uint32]string
-	words  words  // of the plans: what is called there
-	sloppy string // why texts that are different may count as equal; "" if they do not
+	whole    map[uint32]string
+	words    words  // of the plans: what is called there
+	sloppy   string // why texts that are different may count as equal; "" if they do not
+	mentions []mention
 }
 
 // examineScript plans a statement without running it, in a transaction that is rolled back, and asks what
@@ -116,44 +117,57 @@ type mention struct {
 }
 
 // examine plans the rule's statements without running them. What cannot be planned so has no rows told
-// apart: the error says why. Known are relations that were found before; v
-// is of the functions that the statements reach.
-func (s *session) examine(ctx context.Context, k *knowledge, known []relation, v verdict) (examination, error) {
-	e := examination{oids: oidsOf(known), rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
-	var mentions []mention
+// apart: the error says why.
+func (s *session) examine(ctx context.Context, k *knowledge) (*examination, error) {
+	e := &examination{rows: make(map[uint32][]rowCondition), whole: make(map[uint32]string), words: make(words)}
 	for i, st := range k.statements {
-		found, incomplete, err := s.plan(ctx, st, i, "on", &e)
+		found, incomplete, err := s.plan(ctx, st, i, "on", e)
 		if err == nil && incomplete {
-			found, _, err = s.plan(ctx, st, i, "off", &e)
+			found, _, err = s.plan(ctx, st, i, "off", e)
 		}
 		if err != nil {
-			return examination{}, err
+			return nil, err
 		}
-		mentions = append(mentions, found...)
+		e.mentions = append(e.mentions, found...)
 	}
 	slices.Sort(e.oids)
 	e.oids = slices.Compact(e.oids)
 	slices.Sort(e.named)
 	e.named = slices.Compact(e.named)
+	return e, nil
+}
+
+// tellApart finds out which rows of its tables the rule reads. Known are relations that were found before; v is of
+// the functions that the statements reach.
+func (s *session) tellApart(ctx context.Context, k *knowledge, e *examination, known []relation, v verdict) error {
+	e.oids = append(e.oids, oidsOf(known)...)
+	slices.Sort(e.oids)
+	e.oids = slices.Compact(e.oids)
 	relations, err := s.relations(ctx, e.oids)
 	if err != nil {
-		return examination{}, err
+		return err
 	}
 	if len(v.inlined) == 0 {
 		relations = withoutAbove(relations, e.named)
 	}
-	columns, err := s.columns(ctx, e.oids)
+	columns, anySloppy, err := s.columns(ctx, e.oids)
 	if err != nil {
-		return examination{}, err
+		return err
 	}
-	if e.sloppy, err = s.sloppiness(ctx, k.statements, e.oids, v.reached); err != nil {
-		return examination{}, err
+	resolve(e.mentions, relations)
+	byText := func(m mention) bool {
+		c, ok, _ := m.condition(columns[m.relation.oid], true)
+		return ok && c.isText()
 	}
-	resolve(mentions, relations)
+	if anySloppy && slices.ContainsFunc(e.mentions, byText) {
+		if e.sloppy, err = s.sloppiness(ctx, k.statements, e.oids, v.reached); err != nil {
+			return err
+		}
+	}
 	for _, r := range tops(relations) {
-		e.tell(r, mentions, columns)
+		e.tell(r, e.mentions, columns)
 	}
-	return e, nil
+	return nil
 }
 
 // plan plans one statement and returns its mentions of tables. Incomplete: pruning has left partitions out.
@@ -289,7 +303,9 @@ func (c *rowCondition) comparedWith(kind uint32, eq equality) bool {
 
 // columnsQuery lists the columns by which rows can be told apart. One that is generated does not come with
 // the stream; equality that somebody defined anew is not what is thought here. A text that is compared by a collation
-// of its own that takes different texts for equal is none; that another one may come in is sloppiness's matter.
+// of its own that takes different texts for equal is none; that another one may come in is sloppiness's matter, and the
+// row of relation 0 says whether the database has any. It is asked anew each time, in one snapshot with the columns:
+// one that was created since what is known of the catalogue was read comes in with the statement that it is for.
 const columnsQuery = `select a.attrelid, a.attname, a.attnum, a.atttypid, t.typtype = 'e',
   case a.atttypid when 1043 then 1009 else t.typarray end
 from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -298,24 +314,29 @@ where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdr
   and (t.typtype = 'e' or a.atttypid in (16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950))
   and coalesce(l.collisdeterministic, true)
   and not exists (select from pg_catalog.pg_operator o where o.oprname = '=' and o.oid >= 16384
-    and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))`
+    and (a.atttypid in (o.oprleft, o.oprright) or 25 in (o.oprleft, o.oprright) and a.atttypid = 1043))
+union all select 0, '', 0, 0, exists (select from pg_catalog.pg_collation l where not l.collisdeterministic), 0`
 
-// columns returns the columns of each relation by which its rows can be told apart, by name.
-func (s *session) columns(ctx context.Context, oids []uint32) (map[uint32]map[string]rowCondition, error) {
+// columns returns the columns of each relation by which its rows can be told apart, by name, and whether the
+// database has a collation that takes different texts for equal.
+func (s *session) columns(ctx context.Context, oids []uint32) (all map[uint32]map[string]rowCondition, anySloppy bool, err error) {
 	answer := s.pg.ExecParams(ctx, columnsQuery, [][]byte{oidArray(oids)}, nil, nil, nil).Read()
 	if answer.Err != nil {
-		return nil, fmt.Errorf("read columns: %w", answer.Err)
+		return nil, false, fmt.Errorf("read columns: %w", answer.Err)
 	}
-	all := make(map[uint32]map[string]rowCondition)
+	all = make(map[uint32]map[string]rowCondition)
 	for _, row := range answer.Rows {
 		var numbers [4]uint64
 		for i, at := range []int{0, 2, 3, 5} {
-			var err error
 			if numbers[i], err = strconv.ParseUint(string(row[at]), 10, 32); err != nil {
-				return nil, fmt.Errorf("read columns: %w", err)
+				return nil, false, fmt.Errorf("read columns: %w", err)
 			}
 		}
 		oid := uint32(numbers[0])
+		if oid == 0 {
+			anySloppy = string(row[4]) == "t"
+			continue
+		}
 		if all[oid] == nil {
 			all[oid] = make(map[string]rowCondition)
 		}
@@ -324,7 +345,7 @@ func (s *session) columns(ctx context.Context, oids []uint32) (map[uint32]map[st
 			name: name, column: int16(numbers[1]), kind: uint32(numbers[2]), array: uint32(numbers[3]), enum: string(row[4]) == "t",
 		}
 	}
-	return all, nil
+	return all, anySloppy, nil
 }
 
 // dependOn returns what a response depends on that touched these relations: rows of those that the feed

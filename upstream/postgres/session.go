@@ -178,6 +178,22 @@ func (s *session) types(ctx context.Context, oids []uint32) (wire.Catalogue, err
 	return s.db.catalogue.addTypes(more, generation), nil
 }
 
+// interpreted asks the server a question of many parts that it is not to compile first: what it estimates of them makes
+// it take a hundred times as long for that as for the answer. The setting holds for the one transaction that both are.
+func (s *session) interpreted(ctx context.Context, sql string, values ...[]byte) *pgconn.Result {
+	both := &pgconn.Batch{}
+	both.ExecParams(`select pg_catalog.set_config('jit', 'off', true)`, nil, nil, nil, nil)
+	both.ExecParams(sql, values, nil, nil, nil)
+	answers, err := s.pg.ExecBatch(ctx, both).ReadAll()
+	switch {
+	case err != nil:
+		return &pgconn.Result{Err: err}
+	case len(answers) != 2:
+		return &pgconn.Result{Err: fmt.Errorf("%d answers to two questions", len(answers))}
+	}
+	return answers[1]
+}
+
 // forget lets go of everything prepared: after the server said that it knows a name no longer, or knows
 // it for a plan whose result has changed.
 func (s *session) forget(ctx context.Context) error {

@@ -111,3 +111,35 @@ func TestSloppyEqualityIsOutdated(t *testing.T) {
 	becomes("drop view plain, sorted, joined; alter table t alter txt type text collate sloppy", "GET /text?s=BOB")
 	becomes("update t set txt = 'bOb' where id = 2", "GET /text?s=BOB")
 }
+
+// A survey asks three things of each rule: its plans, its tables' columns, and the texts of views and policies. What
+// may take different texts for equal is asked only of statements that texts would tell rows apart for, and only where
+// the database has a collation that does.
+func TestSurveysAskLittle(t *testing.T) {
+	t.Parallel()
+	const many, beside = 40, 25 // connecting and what is asked once
+	for _, c := range []struct {
+		schema, condition string
+		each              int64
+	}{
+		{"create table t (id int primary key, txt text)", "txt = @s", 3},
+		{sloppySchema, "id = @s::int", 3},
+		{sloppySchema, "txt = @s", 4},
+	} {
+		routes := ""
+		for i := range many {
+			routes += fmt.Sprintf("- {route: GET /%d, ttl: 60s, params: {s: text}, query: 'select %d as n, * from t where %s'}\n", i, i, c.condition)
+		}
+		r := newRelay(t, newDatabase(t, server, c.schema))
+		s := newSiteOn(t, r.url, routes)
+		if err := s.Survey(t.Context(), s.rules.Rules()); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.turns.Load(); got > many*c.each+beside || got < many {
+			t.Errorf("%q: a survey of %d rules asked %d times; want %d for each", c.condition, many, got, c.each)
+		}
+		if got := s.Classification(s.call(t, "GET /0?s=1", "").Rule).Rows; len(got) != 1 {
+			t.Errorf("%q: rows of %q are told apart", c.condition, got)
+		}
+	}
+}
