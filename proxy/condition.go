@@ -22,6 +22,9 @@ func (p *Proxy) condition(x *exchange) (*postgres.Condition, *problem.Problem) {
 	if match == nil && noneMatch == nil {
 		return nil, nil
 	}
+	if match != nil && !says(match) || noneMatch != nil && !says(noneMatch) {
+		return nil, problem.New(problem.Malformed, "If-Match or If-None-Match has nothing in it; nothing was changed.")
+	}
 	if x.route.rule.Batch != nil {
 		return nil, problem.New(problem.NotImplemented, "If-Match and If-None-Match are not judged for a batch; nothing was changed.")
 	}
@@ -49,14 +52,18 @@ func (p *Proxy) condition(x *exchange) (*postgres.Condition, *problem.Problem) {
 	return c, nil
 }
 
-// listed returns a field's value, its lines joined; nil if the request has none.
+// listed returns a field's value, its lines joined; nil if the request has none. One that is there and empty is not
+// nil: to take it for absent would do a write that was to be done on a condition.
 func (x *exchange) listed(name string) []byte {
 	lines := x.header(name)
 	if len(lines) == 0 {
 		return nil
 	}
-	return bytes.Join(lines, []byte(", "))
+	return append([]byte{}, bytes.Join(lines, []byte(", "))...)
 }
+
+// says reports whether there is more in a list than commas and blanks.
+func says(tags []byte) bool { return len(bytes.Trim(tags, " \t,")) > 0 }
 
 // names reports whether the tags name a representation whose own entity tag is tag; or one that differs in its
 // coding only.

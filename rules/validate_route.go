@@ -32,10 +32,12 @@ func (c *compiler) routes() {
 		}
 	}
 	set, conflicts := NewSet(compiled)
+	before := len(c.list)
 	for _, conflict := range conflicts {
 		at := conflict.Rule.Position
 		c.mistakeAt(at, c.pathAt(at), "%s", conflict)
 	}
+	c.conflicts = slices.Clone(c.list[before:])
 	c.config.Rules = set
 	if len(c.file.Routes) == 0 && c.given("") {
 		c.mistake("routes", "there are no routes, so every request would be answered 404; give at least one, such as {route: /**, upstream: NAME}")
@@ -45,10 +47,11 @@ func (c *compiler) routes() {
 // besideTheStatement are the keys of a route that say nothing of its statements or of what they are given.
 var besideTheStatement = []string{
 	"kind", "ttl", "negative", "stale_while_revalidate", "stale_if_error", "freshness", "max_lag", "on_lost", "audit",
-	"max_object_size", "timeout", "tags", "vary", "max_body", "cors", "status",
+	"max_object_size", "timeout", "tags", "vary", "max_body", "cors", "status", "rows",
 }
 
-// keepSound leaves the rules whose statements can be judged further, whatever else is wrong.
+// keepSound leaves the rules whose statements can be judged further, whatever else is wrong, and the database that
+// judges them.
 func (c *compiler) keepSound() {
 	var sound []*Rule
 	for _, rule := range c.config.Rules.Rules() {
@@ -56,15 +59,41 @@ func (c *compiler) keepSound() {
 		if !slices.ContainsFunc(c.list, func(m Mistake) bool {
 			rest, inside := strings.CutPrefix(m.Path, path)
 			keys := strings.FieldsFunc(rest, func(c rune) bool { return c == '.' || c == '[' })
-			return inside && !m.Warning && (len(keys) == 0 || !slices.Contains(besideTheStatement, keys[0]))
+			if inside && len(keys) == 1 && keys[0] == "rows" && rule.Query != nil {
+				for i := range rule.Query.Statements {
+					rule.Query.Statements[i].Rows = None // which no result is wrong for
+				}
+			}
+			return inside && !m.Warning && (len(keys) == 0 || !slices.Contains(besideTheStatement, keys[0])) && !slices.Contains(c.conflicts, m)
 		}) {
 			sound = append(sound, rule)
 		}
 	}
 	c.config.Rules, _ = NewSet(sound)
-	if slices.ContainsFunc(c.list, func(m Mistake) bool { return !m.Warning && strings.HasPrefix(m.Path, "postgres") }) {
-		c.config.Postgres = nil
+	c.config.Postgres = c.reachable()
+}
+
+// reachable returns the database as the defaults have it, if the file's section has mistakes but none in what says
+// which database it is; nil if that has one.
+func (c *compiler) reachable() *Postgres {
+	wrong := func(paths ...string) bool {
+		return slices.ContainsFunc(c.list, func(m Mistake) bool {
+			return !m.Warning && (slices.Contains(paths, m.Path) || len(paths) == 0 && strings.HasPrefix(m.Path, "postgres."))
+		})
 	}
+	if c.config.Postgres == nil || wrong("postgres", "postgres.url") {
+		return nil
+	}
+	if !wrong() {
+		return c.config.Postgres
+	}
+	usual, _, err := defaults()
+	if err != nil {
+		return nil
+	}
+	usual.Postgres.URL, usual.Postgres.PreparedStatements = c.file.Postgres.URL, c.file.Postgres.PreparedStatements
+	c.file.Postgres = usual.Postgres
+	return c.postgres()
 }
 
 // pathAt returns the path of the route whose text stands at the position.
