@@ -38,10 +38,10 @@ const (
 
 // PurgeResult tells what a purge did.
 type PurgeResult struct {
-	Matched int    `json:"matched"` // responses that this instance's memory tier holds of it
-	Mode    Mode   `json:"mode"`
-	DryRun  bool   `json:"dry_run"`
-	Shared  bool   `json:"shared"`         // other instances hear of it
+	Matched int  `json:"matched"` // responses that this instance's memory tier holds of it
+	Mode    Mode `json:"mode"`
+	DryRun  bool `json:"dry_run"`
+	Shared  bool `json:"shared"` // other instances hear of it
 	// WholeRules are those of which all was purged, since keys do not tell which of their paths begin with a prefix that
 	// reaches into a parameter or /**.
 	WholeRules []string `json:"whole_rules,omitempty"`
