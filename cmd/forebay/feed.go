@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	surveyRetry = time.Second
-	lagWatch    = 100 * time.Millisecond // how often the feed's lag is compared with max_lag, for the log
+	surveyRetry  = time.Second
+	judgingEvery = time.Second            // how often the log says how far a survey has come
+	lagWatch     = 100 * time.Millisecond // how often the feed's lag is compared with max_lag, for the log
 )
 
 // newFeed makes the change feed and what the database needs of it.
@@ -58,6 +59,7 @@ func (a *app) runFeed(ctx context.Context) error {
 
 // survey has what the rules read followed before anybody asks, and tries again while the database is away.
 func (a *app) survey(ctx context.Context) {
+	defer a.tellJudging()()
 	for ctx.Err() == nil {
 		err := a.database.Survey(ctx, a.proxy.Config().Rules.Rules())
 		if err == nil {
@@ -72,6 +74,39 @@ func (a *app) survey(ctx context.Context) {
 		case <-time.After(surveyRetry):
 		}
 	}
+}
+
+// tellJudging logs how far the survey has come, for as long as it goes on.
+func (a *app) tellJudging() (end func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(judgingEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				if reason := a.judging(); reason != "" {
+					a.logger.Info(reason)
+				}
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
+// judging says how far the survey has come; "" if none is under way.
+func (a *app) judging() string {
+	judged, of := a.database.Judging()
+	if of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d rules are judged; responses of the others are stored from then on", judged, of)
 }
 
 // followTime is how long the demo waits for the change stream before it says how to try it.
@@ -182,7 +217,7 @@ func (a *app) feedPart() health.Part {
 	if a.feed == nil {
 		return part
 	}
-	status := a.feed.Status()
+	status, judging := a.feed.Status(), a.judging()
 	part.State = status.Mode
 	switch {
 	case status.Mode == cache.FeedOff:
@@ -195,6 +230,8 @@ func (a *app) feedPart() health.Part {
 	case status.Lag > a.maxLag():
 		part.Level = health.Degraded
 		part.Reason = fmt.Sprintf("the news is %s late; max_lag is %s", status.Lag.Round(time.Millisecond), a.maxLag())
+	case judging != "":
+		part.Level, part.Reason = health.Degraded, judging
 	case len(status.Uncovered) > 0:
 		part.Level = health.Degraded
 		part.Reason = fmt.Sprintf("%s: %s", status.Uncovered[0].Name, status.Uncovered[0].Reason)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"forebay/cache"
 	"forebay/rules"
@@ -35,9 +36,15 @@ type following struct {
 	feed      Feed
 	uncovered func(oid uint32) string
 	server    func() (Server, bool)
-	surveys   atomic.Int32       // under way: they ask once, for all their rules, when they have ended
+	surveys   atomic.Int32       // under way: they ask for all their rules, every followEvery and when they have ended
+	judged    atomic.Int32       // rules that the survey under way is through with
+	rules     atomic.Int32       // that it is to judge; 0: none is under way
 	wanted    map[uint32][]int16 // guarded by the database's mu
 }
+
+// followEvery is how often a survey has the feed follow what its rules were found to read so far. Each time the
+// publication is changed, which is no small thing for the server.
+const followEvery = 250 * time.Millisecond
 
 // Survey finds out what the rules read and how batches are sent, without running them, and has the feed follow it: so that the first
 // response may be stored already. Rules that were surveyed before and are not among these are let go of once
@@ -45,11 +52,13 @@ type following struct {
 func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 	surveyed := make(map[*rules.Rule]bool)
 	var failures []error
-	d.following.surveys.Add(1)
-	defer d.follow()
-	defer d.following.surveys.Add(-1)
+	defer d.followMeanwhile()()
+	d.following.judged.Store(0)
+	d.following.rules.Store(int32(len(rs)))
+	defer d.following.rules.Store(0)
 	d.vantages.keepOnly(rs)
-	for _, r := range rs {
+	for i, r := range rs {
+		d.following.judged.Store(int32(i))
 		if r.Query == nil && r.Primary && r.Stores() {
 			if _, err := d.Vantage(ctx, r); err != nil {
 				failures = append(failures, fmt.Errorf("find the tables of rule %q: %w", r.Name, err))
@@ -82,6 +91,39 @@ func (d *Database) Survey(ctx context.Context, rs []*rules.Rule) error {
 	return errors.Join(failures...)
 }
 
+// Judging returns how many rules a survey is through with, and of how many; 0 of 0 if none is under way. Of the others
+// nothing is stored until somebody has asked for it, or the survey has come to them.
+func (d *Database) Judging() (judged, rules int) {
+	rules = int(d.following.rules.Load())
+	return min(int(d.following.judged.Load()), rules), rules
+}
+
+// followMeanwhile has the feed follow what is found out from now on, from time to time; and from the end on at once,
+// and no more than is wanted. Rules that were asked for before the survey came to them are among these.
+func (d *Database) followMeanwhile() (end func()) {
+	d.following.surveys.Add(1)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(followEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				d.want(true)
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+		d.following.surveys.Add(-1)
+		d.follow()
+	}
+}
+
 // survey makes a finding of a rule without running it.
 func (s *session) survey(ctx context.Context, k *knowledge) error {
 	since, generation := s.db.compared.Load(), s.db.catalogue.generation.Load()
@@ -107,7 +149,15 @@ func (d *Database) follow() {
 		d.primary.follow()
 		return
 	}
-	if d.following.feed == nil || d.following.surveys.Load() > 0 {
+	if d.following.surveys.Load() == 0 {
+		d.want(false)
+	}
+}
+
+// want asks the feed for what all rules together depend on; with what was asked for before, if that is kept: rules that
+// are yet to be judged may depend on it.
+func (d *Database) want(kept bool) {
+	if d.following.feed == nil {
 		return
 	}
 	wanted := make(map[uint32][]int16)
@@ -131,6 +181,13 @@ func (d *Database) follow() {
 	d.vantages.want(wanted)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if kept {
+		for oid, columns := range d.following.wanted {
+			columns = slices.Concat(columns, wanted[oid])
+			slices.Sort(columns)
+			wanted[oid] = slices.Compact(columns)
+		}
+	}
 	if !maps.EqualFunc(d.following.wanted, wanted, slices.Equal) {
 		d.following.wanted = maps.Clone(wanted)
 		d.following.feed.Watch(wanted)

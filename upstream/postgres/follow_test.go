@@ -428,3 +428,30 @@ func TestACommitThatNobodySeesYet(t *testing.T) {
 		return f.Refused == cache.Storable && s.stand(f).Check() == cache.Current && strings.Contains(string(f.Response.Body), "Anna")
 	})
 }
+
+// What a survey has found out is followed while it waits for another rule, and it tells how far it is.
+func TestSurveysAreFollowedMeanwhile(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, server, "create table first (id int primary key); create table second (id int primary key)")
+	feed := new(fakeFeed)
+	s := newSiteWith(t, database, `
+- {route: GET /first, ttl: 60s, query: select id from first}
+- {route: GET /second, ttl: 60s, query: select id from second}
+`, func(_ *site, deps *postgres.Deps) { deps.Feed = feed }, func(c *postgres.Config) { c.StatementTimeout = patience })
+	t.Cleanup(s.Close)
+	conn := connect(t, database)
+	script(t, conn, "begin; lock second")
+	ended := make(chan error, 1)
+	go func() { ended <- s.Survey(t.Context(), s.rules.Rules()) }()
+	eventually(t, "the first rule's table is followed", func() bool { return len(feed.covered().Covered) == 1 })
+	if judged, of := s.Judging(); judged != 1 || of != 2 {
+		t.Errorf("%d of %d rules are judged", judged, of)
+	}
+	script(t, conn, "rollback")
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if judged, of := s.Judging(); judged != 0 || of != 0 || len(feed.covered().Covered) != 2 {
+		t.Errorf("after the survey %d of %d rules are judged, and %v are followed", judged, of, feed.covered().Covered)
+	}
+}
