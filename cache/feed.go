@@ -50,15 +50,48 @@ const (
 //	writer: changes it, and commits; nobody hears of it
 //	feed: publishes the table; nobody writes it now; After is 3
 //	fill: is to be stored, and must not be
+//
+// What was stored on its lifetime while nobody heard of a relation's changes is outdated with the state that
+// says they are heard of: nobody knows what it missed, and from here on it would be taken for exact. The instances
+// that share a log have not had it: see Admit.
 func (l *ChangeLog) SetFeed(f *Feed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.feed.Store(f)
-	l.position.Store(uint64(l.next()))
+	at := l.next()
+	begun := l.feed.Load().begun(f)
+	for _, d := range begun {
+		l.purge(at, d, false)
+	}
+	l.feed.Store(f) // before the log's end: who asks from there on is admitted by this state
+	if len(begun) > 0 {
+		l.publish(at)
+	} else {
+		l.position.Store(uint64(at))
+	}
 	if l.observer != nil {
 		l.observer.Fed(f)
 	}
 }
+
+// begun returns of what the next state's feed hears that nobody heard of by this one.
+func (f *Feed) begun(next *Feed) []Dependency {
+	if !next.heard() {
+		return nil
+	}
+	if !f.heard() {
+		return []Dependency{Everything}
+	}
+	var begun []Dependency
+	for oid := range next.Covered {
+		if _, before := f.Covered[oid]; !before {
+			begun = append(begun, Relation(oid))
+		}
+	}
+	return begun
+}
+
+// heard reports whether others' changes are heard of at all.
+func (f *Feed) heard() bool { return f.Live && f.Mode != FeedOff }
 
 // Feed returns the state of the feed. Not to be written.
 func (l *ChangeLog) Feed() *Feed { return l.feed.Load() }

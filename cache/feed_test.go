@@ -109,3 +109,47 @@ func TestAHeartbeatSettlesAndLeavesLookupsAlone(t *testing.T) {
 	l.Advance(2, cache.Snapshot{Replayed: 9}) // of a standby: says nothing of the primary
 	check(t, stand(l, l.Position(), cache.Snapshot{}), cache.Current)
 }
+
+// Whoever stored while a table was not followed has heard of nothing that became of it since.
+func TestWhatWasStoredUnheardIsOutdatedWhenItIsHeard(t *testing.T) {
+	t.Parallel()
+	l := cache.NewChangeLog("e")
+	on := func(oid uint32) *cache.Standing {
+		return l.Stand([]byte("key"), l.Position(), at(9), []cache.Dependency{cache.Relation(oid)})
+	}
+	row := func(oid uint32) *cache.Standing {
+		return l.Stand([]byte("row"), l.Position(), at(9), []cache.Dependency{cache.Row(oid, 1, "1"), cache.Whole(oid)})
+	}
+	feed := func(mode string, live bool, oids ...uint32) {
+		covered := make(map[uint32]cache.Coverage)
+		for _, oid := range oids {
+			covered[oid] = cache.Coverage{}
+		}
+		l.SetFeed(&cache.Feed{Mode: mode, Live: live, Covered: covered})
+	}
+	own := on(1)
+	feed(cache.FeedWAL, false, 1)
+	check(t, own, cache.Current) // and on_lost decides
+	feed(cache.FeedWAL, true, 1)
+	check(t, own, cache.Outdated)
+
+	heard, unheard, unheardRow := on(1), on(2), row(2)
+	feed(cache.FeedWAL, true, 1)
+	check(t, unheard, cache.Current)
+	inFlight := l.Position()
+	feed(cache.FeedWAL, true, 1, 2)
+	check(t, heard, cache.Current)
+	check(t, unheard, cache.Outdated)
+	check(t, unheardRow, cache.Outdated)
+	check(t, l.Stand([]byte("late"), inFlight, at(9), []cache.Dependency{cache.Relation(2)}), cache.Outdated)
+
+	heard, heardRow := on(2), row(2)
+	feed(cache.FeedWAL, true, 1, 2) // as each poll says it
+	feed(cache.FeedWAL, true, 2)
+	feed(cache.FeedWAL, false, 2)
+	feed(cache.FeedOff, true)
+	check(t, heard, cache.Current)
+	check(t, heardRow, cache.Current)
+	feed(cache.FeedNotify, true, 2)
+	check(t, heard, cache.Outdated)
+}

@@ -162,6 +162,9 @@ func (x *exact) found(feed *Feed) {
 }
 
 func (x *exact) cover(feed *Feed, uncovered []Dependency) {
+	if x.without.after {
+		x.log.feed.Store(feed) // nothing is news, and outdates what asked before
+	}
 	x.log.SetFeed(feed)
 	if len(uncovered) > 0 {
 		x.log.Purge(Purge{Dependencies: uncovered})

@@ -11,9 +11,9 @@ import (
 
 func TestRowsAllocateNothing(t *testing.T) {
 	l := cache.NewChangeLog("e")
-	s := standOnRow(l, 7, 0, at(1<<40))
 	relations := []uint32{clientsOid}
 	l.SetFeed(&cache.Feed{Mode: cache.FeedWAL, Live: true, Exported: at(5), Covered: map[uint32]cache.Coverage{clientsOid: {Writers: []uint64{4}}}})
+	s := standOnRow(l, 7, l.Position(), at(1<<40))
 	held := cache.Change{Dependencies: append([]cache.Dependency{clients}, row(7)[:1]...)}
 	other := cache.Change{Dependencies: append([]cache.Dependency{clients}, row(8)[:1]...)}
 	xid := uint64(10)

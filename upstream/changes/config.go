@@ -12,7 +12,7 @@ import (
 
 // Modes of Config.
 const (
-	ModeAuto   = "auto" // wal where the server allows it, else off
+	ModeAuto   = "auto" // wal where the server allows it, else off until it does; once it was live it stays wal
 	ModeWAL    = cache.FeedWAL
 	ModeNotify = cache.FeedNotify
 	ModeOff    = cache.FeedOff

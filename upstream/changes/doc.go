@@ -5,6 +5,9 @@
 //	notify  triggers that NOTIFY: which tables, in which transaction; for where the log cannot be had
 //	off     nobody's changes: the log knows this process's own writes alone
 //
+// In mode auto a feed is off for as long as the server does not let it follow, and wal from then on: what was once
+// known to be current and is not any more is lost, also if a right was taken away.
+//
 // # The life of a feed
 //
 //	          server reachable,           slot made,            first heartbeat
@@ -34,7 +37,7 @@
 //	catalogue: ALTER PUBLICATION adds it                                          (publication.go)
 //	catalogue: asks who holds it for writing, and for the log's position          (coverage.go)
 //	catalogue: tells the log that it is covered: for fills that asked from that position on, in whose
-//	           snapshot these writers have ended
+//	           snapshot these writers have ended. What was stored before is outdated by that
 //
 // In this order, or a transaction that wrote before and becomes visible after is in no fill and no mark.
 // To stop following is the reverse: first the log is told, then what depended on it is purged.

@@ -116,7 +116,7 @@ func (f *Feed) ended(err error) bool {
 	wasLive := f.face.live()
 	f.face.note(func(r *report) { r.known = false })
 	var refused *refusal
-	if errors.As(err, &refused) && f.cfg.Mode == ModeAuto {
+	if errors.As(err, &refused) && f.cfg.Mode == ModeAuto && !f.face.promised() {
 		if f.face.off(refused.Error()) {
 			f.logger.Warn("changes made outside forebay are not followed", "err", err)
 		}
@@ -194,9 +194,10 @@ func (r *refusal) Error() string { return r.reason + "; " + r.fix }
 type face struct {
 	feed *Feed
 
-	mu     sync.Mutex // guards all below
-	state  cache.Feed // what was last told to the log, or is to be
-	report report
+	mu      sync.Mutex // guards all below
+	state   cache.Feed // what was last told to the log, or is to be
+	wasLive bool       // others' changes were known, in this session or one before
+	report  report
 }
 
 // report is what Status adds to the state. Its slices are not written again.
@@ -226,6 +227,7 @@ func (a *face) tellLocked(change func(*cache.Feed)) {
 	if a.state.Live != wasLive || a.state.Mode != wasMode || a.state.Since == 0 {
 		a.state.Since = a.feed.clock.Now()
 	}
+	a.wasLive = a.wasLive || a.state.Live && a.state.Mode != ModeOff
 	next := a.state
 	a.feed.log.SetFeed(&next)
 }
@@ -234,6 +236,14 @@ func (a *face) live() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state.Live && a.state.Mode != ModeOff
+}
+
+// promised reports whether others' changes were known once. To have them no more is a loss then, whatever the
+// reason, and not for the feed to settle for less: on_lost says what is served.
+func (a *face) promised() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wasLive
 }
 
 // resting reports whether the feed is off and stays so until the server allows more.
