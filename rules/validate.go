@@ -22,8 +22,8 @@ type compiler struct {
 	config *Config
 	paths  map[*Rule]string // routes[3], of each rule that is in effect
 
-	conflicts Mistakes // routes that can never match, as others have the same requests
-	noDatabase bool // it was said that there is no postgres section
+	conflicts  Mistakes // routes that can never match, as others have the same requests
+	noDatabase bool     // it was said that there is no postgres section
 }
 
 func (c *compiler) compile() {
