@@ -92,7 +92,7 @@ func TestBatchChecksDeferredConstraintsByItem(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shopSchema, shopRoutes+batchRoutes)
 	w := s.write(t, "POST /late/batch", `[{"id": 1, "partner": 1}, {"id": 2, "partner": 9}, {"id": 3, "partner": 1}]`)
-	const want = `{"created":[{"id":1},{"id":3}],"errors":[{"item":{"id": 2, "partner": 9},"error":"No row with this partner exists, or it is still referred to."}]}`
+	const want = `{"created":[{"id":1},{"id":3}],"errors":[{"item":{"id": 2, "partner": 9},"error":"No row with this partner exists."}]}`
 	if got := string(w.Response.Body); got != want {
 		t.Errorf("answered %s", got)
 	}

@@ -27,6 +27,7 @@ type plan struct {
 type scan struct {
 	schema, name string
 	equalities   []equality
+	ambiguous    bool // there are equalities, and what they compare with is not known: none is listed
 }
 
 // equality says that a column equals a parameter, or one of the elements of it.
@@ -82,8 +83,8 @@ func (p *plan) scans(dst *[]scan, told bool) {
 		s := scan{schema: p.Schema, name: p.RelationName}
 		switch p.NodeType {
 		case "Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan":
-			if told {
-				s.equalities = equalities(p.Alias, p.Filter, p.IndexCond, p.RecheckCond)
+			if s.equalities = equalities(p.Alias, p.Filter, p.IndexCond, p.RecheckCond); !told {
+				s.equalities, s.ambiguous = nil, len(s.equalities) > 0
 			}
 		}
 		*dst = append(*dst, s)

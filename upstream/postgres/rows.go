@@ -241,6 +241,11 @@ func (e *examination) tell(r relation, mentions []mention, columns map[uint32]ma
 			e.whole[r.oid] = e.sloppy
 			return
 		}
+		if !ok && m.ambiguous {
+			e.whole[r.oid] = "its statement has a subquery whose result Postgres, before 17, writes in plans as it does parameters; " +
+				"without EXISTS and (SELECT …) that depend on nothing around them, rows may be told apart"
+			return
+		}
 		if !ok {
 			e.whole[r.oid] = "a mention of it is not limited to rows by column = @parameter"
 			return

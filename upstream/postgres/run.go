@@ -105,6 +105,9 @@ func (d *Database) hold(ctx context.Context, w work) error {
 	}
 	e := d.explain(ctx, err, took)
 	e.Waited = s.waited
+	if e.Code == pgerrcode.CheckViolation && e.Field == "" && !s.pg.IsClosed() && ctx.Err() == nil {
+		s.nameChecked(ctx, e)
+	}
 	if e.Class == Unavailable && s.pg.IsClosed() {
 		d.broke.Store(int64(d.clock.Now()))
 	}

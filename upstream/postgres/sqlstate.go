@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"forebay/rules"
 	"forebay/upstream/postgres/wire"
 )
 
@@ -116,15 +118,12 @@ func explainConstraint(pg *pgconn.PgError, err error) *Error {
 		if columns != "" {
 			e.Detail = fmt.Sprintf("A row with this %s already exists.", spoken(columns))
 		}
-	case pgerrcode.ForeignKeyViolation:
-		e.Detail = "A row that this one refers to does not exist, or the row is still referred to."
-		if columns != "" {
-			e.Detail = fmt.Sprintf("No row with this %s exists, or it is still referred to.", spoken(columns))
-		}
+	case pgerrcode.ForeignKeyViolation, pgerrcode.RestrictViolation:
+		e.Detail = referenceSentence(pg, columns)
 	case pgerrcode.ExclusionViolation:
 		e.Detail = "The row overlaps with another one."
 	case pgerrcode.NotNullViolation:
-		e.Class, e.Status, e.Detail = Invalid, 422, fmt.Sprintf("%s must not be empty.", orRow(pg.ColumnName))
+		e.Class, e.Status, e.Detail = Invalid, 422, fmt.Sprintf("%s must not be null.", orRow(pg.ColumnName))
 	case pgerrcode.CheckViolation:
 		e.Class, e.Status = Invalid, 422
 		e.Detail = checkSentence(pg)
@@ -132,6 +131,56 @@ func explainConstraint(pg *pgconn.PgError, err error) *Error {
 		e.Detail = "The row breaks a rule of the database."
 	}
 	return e
+}
+
+// quotesPattern finds quotation marks, as the server's translations write them.
+var quotesPattern = regexp.MustCompile("[\"«»„“”「」]")
+
+// referenceSentence says what a foreign key refused: a row that refers to none, or the end of one that others refer to.
+// In every language the message names the table and the constraint for the one, and two tables and the constraint for
+// the other; the fields of the error are the same.
+func referenceSentence(pg *pgconn.PgError, columns string) string {
+	marks := 0
+	if pg.Routine == "ri_ReportViolation" {
+		marks = len(quotesPattern.FindAllString(strings.NewReplacer(pg.ConstraintName, "", pg.TableName, "").Replace(pg.Message), -1))
+	}
+	switch {
+	case marks == 4 && columns != "":
+		return fmt.Sprintf("No row with this %s exists.", spoken(columns))
+	case marks == 4:
+		return "A row that this one refers to does not exist."
+	case marks == 6 && columns != "":
+		return fmt.Sprintf("The row with this %s is still referred to.", spoken(columns))
+	case marks == 6:
+		return "The row is still referred to."
+	}
+	return "A row that this one refers to does not exist, or the row is still referred to."
+}
+
+// checkedQuery returns the column of a constraint that is on one only.
+const checkedQuery = `select a.attname from pg_catalog.pg_constraint k
+join pg_catalog.pg_class c on c.oid = k.conrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
+where n.nspname = $1 and c.relname = $2 and k.conname = $3 and k.contype = 'c' and pg_catalog.cardinality(k.conkey) = 1`
+
+// nameChecked adds to a violated check the parameter that is its only column's namesake, which the server does not say.
+// The transaction is over. Whatever goes wrong, the error is told without.
+func (s *session) nameChecked(ctx context.Context, e *Error) {
+	var pg *pgconn.PgError
+	var f *failure
+	if !errors.As(e.Err, &pg) || !errors.As(e.Err, &f) {
+		return
+	}
+	names := [][]byte{[]byte(pg.SchemaName), []byte(pg.TableName), []byte(pg.ConstraintName)}
+	answer := s.pg.ExecParams(ctx, checkedQuery, names, nil, nil, nil).Read()
+	if answer.Err != nil || len(answer.Rows) != 1 {
+		return
+	}
+	column := string(answer.Rows[0][0])
+	if i := slices.IndexFunc(f.statement.inputs, func(p rules.Param) bool { return p.Name == column }); i >= 0 {
+		refused := f.statement.inputs[i].Refuse(-1, "")
+		e.Field, e.In = refused.Fields[0].Field, refused.Fields[0].In
+	}
 }
 
 // checkSentence says what a check refused. Without a constraint's name it was no constraint: a partitioned

@@ -95,6 +95,10 @@ const shopRoutes = `
   rows: none
 - route: POST /nothing
   query: update clients set age = age where id = -1 returning id
+- route: DELETE /late/{id}
+  params: {id: int}
+  query: delete from late where id = @id
+  rows: none
 - route: POST /vacuum
   query: vacuum audit
   rows: none
@@ -119,14 +123,14 @@ func TestConstraintsBecomeAnswers(t *testing.T) {
 			f("POST /clients", `{"id": 9, "email": "ann@x"}`, 409, "23505", "email", "A row with this email already exists.")
 			f("POST /clients", `{"id": 9, "email": "c@x", "age": 30, "status": "ACTIVE"}`, 409, "23505", "status, age", "A row with this status and age already exists.")
 			// foreign key
-			f("POST /orders", `{"id": 9, "client": 77}`, 409, "23503", "client", "No row with this client exists, or it is still referred to.")
+			f("POST /orders", `{"id": 9, "client": 77}`, 409, "23503", "client", "No row with this client exists.")
 			// check
-			f("POST /clients", `{"id": 9, "email": "c@x", "age": -1}`, 422, "23514", "", `The values break the rule "clients_age_check".`)
-			f("POST /clients", `{"id": 9, "email": "c@x", "status": "much too long"}`, 422, "23514", "", `The values break the rule "short_status".`)
+			f("POST /clients", `{"id": 9, "email": "c@x", "age": -1}`, 422, "23514", "age", `The values break the rule "clients_age_check".`)
+			f("POST /clients", `{"id": 9, "email": "c@x", "status": "much too long"}`, 422, "23514", "status", `The values break the rule "short_status".`)
 			f("POST /split", `{"id": 10}`, 422, "23514", "", `No partition of "split" takes the values.`)
 			f("POST /forbid", ``, 422, "23514", "", "The values break a rule of the database.")
 			// not null
-			f("POST /sparse", `{"id": 9}`, 422, "23502", "name", "name must not be empty.")
+			f("POST /sparse", `{"id": 9}`, 422, "23502", "name", "name must not be null.")
 			// a number that does not fit
 			f("POST /orders", `{"id": 9, "client": 1, "total": 123456}`, 422, "22003", "total", "total is out of range.")
 			// raised by a function
@@ -135,10 +139,14 @@ func TestConstraintsBecomeAnswers(t *testing.T) {
 			s.write(t, "POST /bookings", `{"room": 1, "from": 1, "to": 5}`)
 			f("POST /bookings", `{"room": 1, "from": 3, "to": 9}`, 409, "23P01", "room, during", "The row overlaps with another one.")
 			// a deferred constraint, which only the commit finds
-			f("POST /late", `{"id": 1, "partner": 2}`, 409, "23503", "partner", "No row with this partner exists, or it is still referred to.")
+			f("POST /late", `{"id": 1, "partner": 2}`, 409, "23503", "partner", "No row with this partner exists.")
 			if got := s.one(t, "select count(*) from late"); got != "0" {
 				t.Errorf("%s rows stayed after a commit that was refused", got)
 			}
+			// a row that is still referred to, in the very table
+			s.write(t, "POST /late", `{"id": 3, "partner": 3}`)
+			s.write(t, "POST /late", `{"id": 4, "partner": 3}`)
+			f("DELETE /late/3", ``, 409, "23503", "id", "The row with this id is still referred to.")
 			if got := s.BreakerState(); got != "closed" {
 				t.Errorf("breaker is %s", got)
 			}
