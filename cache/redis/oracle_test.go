@@ -75,7 +75,7 @@ func TestOracleOverTheChainNeedsEachPieceOfTheRule(t *testing.T) {
 		"present epoch":     {oracleRemoved{present: true}, crashingDays, 17},
 		"answer":            {oracleRemoved{answer: true}, crashingDays, 0},
 		"coverage":          {oracleRemoved{coverage: true}, mixedDays, 2},
-		"columns":           {oracleRemoved{columns: true}, trimmingDays, 7},
+		"columns":           {oracleRemoved{columns: true}, mixedDays, 0},
 		"found current":     {oracleRemoved{found: true}, mixedDays, 2},
 		"position":          {oracleRemoved{position: true}, mixedDays, 14},
 		"process":           {oracleRemoved{process: true}, mixedDays, 0},
