@@ -51,8 +51,19 @@ func (s *Store) judges(now cache.Instant) bool {
 	end := s.exact.chain.next().ms
 	_, _, held := s.exact.chain.holds(now)
 	asked, meets := s.exact.tap.moment(end)
+	if !held || !meets {
+		return false
+	}
 	tables := slices.Collect(maps.Keys(s.log.Feed().Covered))
-	return held && meets && s.log.Admit(asked, cache.Snapshot{Replayed: end}, tables) == cache.Storable
+	if s.log.Admit(asked, cache.Snapshot{Replayed: end}, tables) != cache.Storable {
+		return false
+	}
+	// What stands there must not be outdated by the very beginning of the feed: see cache.ChangeLog.SetFeed.
+	dependencies := make([]cache.Dependency, len(tables))
+	for i, oid := range tables {
+		dependencies[i] = cache.Relation(oid)
+	}
+	return s.log.Stand(nil, asked, cache.AllSeeing(), dependencies).Check() != cache.Outdated
 }
 
 // readChain follows the chain until ctx ends.
