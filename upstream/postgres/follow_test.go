@@ -389,23 +389,25 @@ func TestSurveyAsksTheFeedForTablesAndColumns(t *testing.T) {
 // there or given up: meanwhile the row as it was may not be stored, and others may.
 func TestACommitThatNobodySeesYet(t *testing.T) {
 	t.Parallel()
-	pg := newServer(t, "fsync = off")
+	// Whoever does not ask for more waits for nobody: when every process of a server has heard of a setting is not told.
+	pg := newServer(t, "fsync = off", "synchronous_standby_names = 'nobody'", "synchronous_commit = local")
 	database := newDatabase(t, pg.URL("postgres"), followedSchema)
 	s := newFollowedOn(t, database, followedRoutes)
 	ann, bob := s.stored(t, "GET /clients/1"), s.stored(t, "GET /clients/2")
 	admin, writer := connect(t, database), connect(t, database)
-	wait := func(standby string) {
-		t.Helper()
-		script(t, admin, "alter system set synchronous_standby_names = '"+standby+"'")
-		script(t, admin, "select pg_reload_conf()")
-	}
-	wait("nobody")
-	eventually(t, "commits wait for a standby", func() bool { return one(t, admin, "current_setting('synchronous_standby_names')") == "nobody" })
+	script(t, writer, "set synchronous_commit = on")
 	done := make(chan error, 1)
-	go func() {
+	var writing sync.WaitGroup
+	writing.Go(func() {
 		_, err := writer.Exec(context.WithoutCancel(t.Context()), "update clients set name = 'Anna' where id = 1")
 		done <- err
-	}()
+	})
+	giveUp := func() {
+		script(t, admin, "alter system set synchronous_standby_names = ''")
+		script(t, admin, "select pg_reload_conf()")
+		writing.Wait()
+	}
+	t.Cleanup(giveUp)
 	eventually(t, "the stream brings it", func() bool { return ann.Check() == cache.Outdated })
 	for range 3 {
 		f := s.fill(t, "GET /clients/1")
@@ -419,7 +421,7 @@ func TestACommitThatNobodySeesYet(t *testing.T) {
 	if got := bob.Check(); got != cache.Current {
 		t.Errorf("another row is %s", got)
 	}
-	wait("")
+	giveUp()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
