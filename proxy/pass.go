@@ -39,7 +39,7 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 		x.refuse(problem.OfStatus(refused.Status, sentenceOf(refused)))
 		return
 	case err != nil:
-		if isUnsafe(x.request.Method) && wasReached(err) {
+		if origin.IsUnsafe(x.request.Method) && wasReached(err) {
 			p.invalidate(x)
 		}
 		x.outcome.Result = Failed
@@ -47,7 +47,7 @@ func (p *Proxy) pass(x *exchange, why Forward, path, query []byte) {
 		return
 	}
 	x.outcome.Status = x.ctx.Response.StatusCode()
-	if isUnsafe(x.request.Method) && mayHaveChanged(x.outcome.Status) {
+	if origin.IsUnsafe(x.request.Method) && mayHaveChanged(x.outcome.Status) {
 		p.invalidate(x)
 		p.stamp(x)
 	}
@@ -109,15 +109,6 @@ func sentenceOf(e *origin.RequestError) string {
 		return "The request's body did not arrive in time."
 	}
 	return "The request's body ended early or is not framed as HTTP/1.1 has it."
-}
-
-// isUnsafe reports whether the method may change something (RFC 9110 s.9.2.1).
-func isUnsafe(method string) bool {
-	switch method {
-	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions, fasthttp.MethodTrace:
-		return false
-	}
-	return true
 }
 
 // invalidate outdates what is stored for the target of an unsafe request that the service accepted (RFC

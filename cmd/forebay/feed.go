@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"forebay/cache"
@@ -59,7 +60,11 @@ func (a *app) runFeed(ctx context.Context) error {
 
 // survey has what the rules read followed before anybody asks, and tries again while the database is away.
 func (a *app) survey(ctx context.Context) {
-	defer a.tellJudging()()
+	telling, stop := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	told.Go(func() { a.tellJudging(telling) })
+	defer told.Wait()
+	defer stop()
 	for ctx.Err() == nil {
 		err := a.database.Survey(ctx, a.proxy.Config().Rules.Rules())
 		if err == nil {
@@ -76,27 +81,19 @@ func (a *app) survey(ctx context.Context) {
 	}
 }
 
-// tellJudging logs how far the survey has come, for as long as it goes on.
-func (a *app) tellJudging() (end func()) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		ticker := time.NewTicker(judgingEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-ticker.C:
-				if reason := a.judging(); reason != "" {
-					a.logger.Info(reason)
-				}
+// tellJudging logs how far the survey has come, until ctx ends.
+func (a *app) tellJudging(ctx context.Context) {
+	ticker := time.NewTicker(judgingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if reason := a.judging(); reason != "" {
+				a.logger.Info(reason)
 			}
 		}
-	}()
-	return func() {
-		close(stop)
-		<-stopped
 	}
 }
 

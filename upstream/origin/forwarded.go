@@ -47,7 +47,7 @@ func (o *Origin) forward(ctx *fasthttp.RequestCtx, h *head) error {
 		if !isForwarded(name, connection, trusted) {
 			continue
 		}
-		if (is(name, fasthttp.HeaderIfMatch) || is(name, fasthttp.HeaderIfNoneMatch)) && isUnsafe(in) {
+		if (is(name, fasthttp.HeaderIfMatch) || is(name, fasthttp.HeaderIfNoneMatch)) && IsUnsafe(string(in.Method())) {
 			value = cache.AppendPlainTags(nil, value)
 		}
 		h.addBytes(name, value)
@@ -63,9 +63,13 @@ func (o *Origin) forward(ctx *fasthttp.RequestCtx, h *head) error {
 	return writeVia(in, h)
 }
 
-// isUnsafe reports whether the request may change something (RFC 9110 s.9.2.1).
-func isUnsafe(in *fasthttp.RequestHeader) bool {
-	return !in.IsGet() && !in.IsHead() && !in.IsOptions() && !in.IsTrace()
+// IsUnsafe reports whether the method may change something (RFC 9110 s.9.2.1).
+func IsUnsafe(method string) bool {
+	switch method {
+	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions, fasthttp.MethodTrace:
+		return false
+	}
+	return true
 }
 
 // requestFields yields the fields as they were sent. A request that was not read from a connection has them

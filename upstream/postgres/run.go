@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"forebay/cache"
 )
 
 // work is what a call does with a session. It leaves no transaction open unless it returns an error.
@@ -134,7 +136,7 @@ const slowConnect = time.Second
 // acquire gets a connection, and notes how long that took: it is not the time of any statement.
 func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	start := d.clock.Now()
-	conn, err := d.wait(ctx)
+	conn, err := d.wait(ctx, start)
 	waited := d.clock.Now().Sub(start)
 	var e *Error
 	switch {
@@ -146,8 +148,8 @@ func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return conn, err
 }
 
-// wait gets a connection within the time that the pool allows.
-func (d *Database) wait(ctx context.Context) (*pgxpool.Conn, error) {
+// wait gets a connection within the time that the pool allows, from start on.
+func (d *Database) wait(ctx context.Context, start cache.Instant) (*pgxpool.Conn, error) {
 	pool, err := d.open()
 	if err != nil {
 		return nil, unavailable(err)
@@ -155,7 +157,6 @@ func (d *Database) wait(ctx context.Context) (*pgxpool.Conn, error) {
 	d.metrics.waiting.Add(1)
 	defer d.metrics.waiting.Add(-1)
 	waitCtx := ctx
-	start := d.clock.Now()
 	if d.held.Add(1) > int64(d.connect.MaxConns) {
 		d.metrics.waits.Inc()
 		if deadline, ok := ctx.Deadline(); !ok || d.clock.At(deadline).Sub(start) > d.cfg.AcquireTimeout {
