@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			w := &world{env: env, processes: map[string]*process{}, origins: map[string]*scriptedOrigin{}, pending: map[string]pendingReply{}, sessions: map[string]*pgx.Conn{}}
+			w := &world{env: env, processes: map[string]*process{}, origins: map[string]*scriptedOrigin{}, pending: map[string]pendingReply{}, sessions: map[string]*pgx.Conn{}, noted: map[string]float64{}}
 			env.Values[worldKey{}] = w
 			env.Setenv("FOREBAY_ADMIN_TOKEN", "scripts-token")
 			env.Setenv("HOME", env.WorkDir)
@@ -87,6 +87,7 @@ type world struct {
 	origins   map[string]*scriptedOrigin
 	pending   map[string]pendingReply
 	sessions  map[string]*pgx.Conn
+	noted     map[string]float64 // by instance and series
 	last      reply
 	postgres  *private.Postgres
 	standby   *private.Postgres

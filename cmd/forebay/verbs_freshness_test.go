@@ -27,6 +27,8 @@ func freshnessVerbs() map[string]verb {
 		"becomes": becomes, // becomes REGEXP: repeats the last request until the body matches
 		"take":    take,    // take VAR HEADER: the last response's header field into a variable
 		"standby": standby, // standby start|answers NAME PATH|pause|resume|stop: a server that follows that of postgres start, $STANDBY_URL by $DATABASE_URL's role
+		"note":    note,    // note NAME SERIES: remembers its value
+		"raised":  raised,  // raised NAME SERIES N: waits until it is N above what was noted
 		"runs":    runs,    // runs REGEXP COMMAND …: repeats a forebay command until what it prints matches
 	}
 }
@@ -84,6 +86,23 @@ func scrape(url string) (map[string]float64, error) {
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	return series, lines.Err()
+}
+
+// note and raised are the barrier for what an instance does behind an answer, when it has done the like before.
+func note(ts *testscript.TestScript, _ bool, args []string) {
+	series, err := scrape(ts.Getenv(args[0]+"_admin") + "/metrics")
+	ts.Check(err)
+	worldOf(ts).noted[args[0]+" "+args[1]] = series[args[1]]
+}
+
+func raised(ts *testscript.TestScript, _ bool, args []string) {
+	by, err := strconv.ParseFloat(args[2], 64)
+	ts.Check(err)
+	noted := worldOf(ts).noted[args[0]+" "+args[1]]
+	eventually(ts, func() (bool, string) {
+		series, err := scrape(ts.Getenv(args[0]+"_admin") + "/metrics")
+		return err == nil && series[args[1]] >= noted+by, fmt.Sprintf("%s is %v, was %v: %v", args[1], series[args[1]], noted, err)
+	})
 }
 
 func query(ts *testscript.TestScript, neg bool, args []string) {
