@@ -109,7 +109,7 @@ func (p *Proxy) answer(x *exchange) {
 		x.because = "uncacheable"
 		p.bypass(x)
 	case use == cache.Fresh:
-		x.state.recall.remember(x, stored)
+		x.state.recall.remember(x, p.memory, stored)
 		p.serve(x, stored, Hit, x.outcome.Detail)
 		p.audit(x, stored)
 	case use == cache.Revalidatable:

@@ -9,16 +9,16 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"forebay/cache"
+	"forebay/cache/memory"
 	"forebay/upstream/origin"
 )
 
 const (
-	tracedHits    = 4   // one hit in so many tells the memory tier that it was asked
 	shortTarget   = 64  // bytes
 	maxRecalled   = 256 // bytes of a request target that is remembered; longer ones are read each time
 	recalledBytes = 512 // of memory that one remembered target comes to, with its key, at most as a rule
 	recallShare   = 16  // the memory tier's share that remembered targets may come to is one in so many
-	reluctance    = 8   // one hit in so many takes another target's place: those that share a slot do not chase each other
+	reluctance    = 8   // one hit in so many takes another target's place: those that share a slot, or a response, do not chase each other
 )
 
 // recall remembers which key a request target came to, for rules whose key the target alone decides: asking
@@ -30,10 +30,11 @@ type recall struct {
 	slots []atomic.Pointer[recalled] // a power of two
 }
 
-// recalled is one target. Immutable.
+// recalled is one target. Immutable, but for what the handle leads to.
 type recalled struct {
 	state  *state // what it was read by: a reload makes it void
 	route  *route
+	stored memory.Handle // under key, unless it leads nowhere
 	target string
 	key    string
 	room   [shortTarget]byte // where a short target lies: beside what points to it, so that reading it costs no other wait for memory
@@ -87,11 +88,12 @@ func (p *Proxy) again(x *exchange) bool {
 	if p.bypassAll.Load() || m.route.bypassed() || x.audits(m.route) || p.ahead(x) {
 		return false
 	}
-	var r *cache.StoredResponse
-	if x.hits%tracedHits == 0 {
+	r := m.stored.Response()
+	attached := r != nil
+	if x.hits%p.memory.TraceOneIn() == 0 {
 		x.key = append(x.key[:0], m.key...)
 		r = p.memory.Lookup(x.key)
-	} else {
+	} else if !attached {
 		r = p.memory.Glance(m.key)
 	}
 	if r == nil || r.Kind != cache.Ordinary {
@@ -101,6 +103,9 @@ func (p *Proxy) again(x *exchange) bool {
 	if use != cache.Fresh {
 		return false
 	}
+	if !attached && x.hits%reluctance == 0 {
+		p.memory.Attach(&m.stored, m.key, r)
+	}
 	x.route, x.deadline = m.route, m.route.rule.Timeout
 	x.key = append(x.key[:0], m.key...)
 	p.serve(x, r, Hit, detail)
@@ -109,7 +114,7 @@ func (p *Proxy) again(x *exchange) bool {
 
 // remember notes what the target of a hit came to. The key is the very string that it is stored under, where that
 // can be: to compare it costs nothing then.
-func (c *recall) remember(x *exchange, stored *cache.StoredResponse) {
+func (c *recall) remember(x *exchange, store *memory.Store, stored *cache.StoredResponse) {
 	target := x.ctx.Request.Header.RequestURI()
 	if !x.route.byTarget || x.request.Method != fasthttp.MethodGet || target[0] != '/' || len(target) > maxRecalled || len(x.key) > maxRecalled {
 		return
@@ -135,7 +140,10 @@ func (c *recall) remember(x *exchange, stored *cache.StoredResponse) {
 	} else {
 		m.target = string(target)
 	}
-	slot.Store(m)
+	if old := slot.Swap(m); old != nil {
+		store.Detach(&old.stored)
+	}
+	store.Attach(&m.stored, key, stored)
 }
 
 // audits decides, once a request, whether its hit is compared with the source.

@@ -14,6 +14,35 @@ const (
 	doorMost  = 1 << 20
 )
 
+const (
+	roomLook  = 64 // entries that are set between two looks at how much room there is
+	traceMany = 4
+	traceFew  = 64
+)
+
+// room is what the store knows of its own: before it is half full nobody has to make way for anybody. Safe for
+// concurrent use.
+type room struct {
+	sets   atomic.Uint64
+	scarce atomic.Bool // when last looked at
+}
+
+func (r *room) look(s *Store) {
+	if r.sets.Add(1)%roomLook == 0 {
+		r.scarce.Store(2*s.entries.WeightedSize() > uint64(s.max))
+	}
+}
+
+// TraceOneIn returns how seldom those who need no Lookup need one all the same, so that the store knows what is
+// asked for: more often when it will have to choose what to keep. What is asked for over and over need not say so
+// each time.
+func (s *Store) TraceOneIn() uint {
+	if s.room.scarce.Load() {
+		return traceMany
+	}
+	return traceFew
+}
+
 // door keeps those out of a full tier who come once: what is to be had from the next tier at the price of a round
 // trip is worth another's place only if it is asked for again. Safe for concurrent use.
 type door struct {

@@ -28,6 +28,8 @@ type Store struct {
 	entries *otter.Cache[string, *cache.StoredResponse]
 	metrics *storeMetrics
 	door    door
+	handles handles
+	room    room
 	bodies  atomic.Int64 // bytes of them that are stored
 }
 
@@ -99,6 +101,7 @@ func (s *Store) Set(ctx context.Context, key []byte, r *cache.StoredResponse) er
 	default:
 		s.bodies.Add(bodiesOf(r))
 		s.entries.Set(kept, r)
+		s.room.look(s)
 		return nil
 	}
 	s.entries.Invalidate(kept)
@@ -157,9 +160,11 @@ func (s *Store) All() iter.Seq2[string, *cache.StoredResponse] { return s.entrie
 // look into them.
 func (s *Store) Bodies() int { return int(s.bodies.Load()) }
 
-// deleted accounts for an entry that went. It runs under a lock of the cache and must not call it.
+// deleted accounts for an entry that goes: nobody has seen yet that it did. It runs under a lock of the cache and must
+// not call it.
 func (s *Store) deleted(e otter.DeletionEvent[string, *cache.StoredResponse]) {
 	s.bodies.Add(-bodiesOf(e.Value))
+	s.handles.gone(e.Value)
 	s.metrics.deleted(e)
 }
 
