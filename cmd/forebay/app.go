@@ -105,6 +105,7 @@ func (a *app) run(ctx context.Context, public, operator net.Listener) error {
 	tasks.Go(func() error { return a.performance.Run(work) })
 	tasks.Go(func() error { return a.reloader.run(work) })
 	tasks.Go(func() error { return a.collector.run(work) })
+	tasks.Go(func() error { return runPages(work, a.logger) })
 	if a.database != nil {
 		tasks.Go(func() error { return a.database.Run(work) })
 		tasks.Go(func() error { return a.runFeed(work) })
