@@ -219,7 +219,7 @@ func (b *runner) scenarios(ctx context.Context, s *stage.Stage, population *clie
 	if err := b.add(ctx, err, sections...); err != nil {
 		return err
 	}
-	section, err = b.settings.Bounded(ctx, s, population)
+	section, err = b.settings.Bounded(ctx, s, population, scenario.SameBefore(sections))
 	return b.add(ctx, err, section)
 }
 

@@ -10,12 +10,19 @@ import (
 	"forebay/bench/stage"
 )
 
+// mostDependants is how many responses the writes outdate, if there are as many clients.
+const mostDependants = 100_000
+
 // dependants compares writes that outdate many stored responses with writes that outdate one.
-func (p *pair) dependants(ctx context.Context, forebay *stage.Forebay, ids []string) error {
-	most := min(len(ids), 100_000)
+func (p *pair) dependants(ctx context.Context, forebay *stage.Forebay, st *stage.Stage) error {
+	ids, err := st.IDs(ctx, mostDependants)
+	if err != nil {
+		return err
+	}
+	most := len(ids) - 1 // behind the last one there is none
 	stored := make([]*load.Request, most)
 	for i := range stored {
-		stored[i] = load.NewRequest("stored", "GET", "/row/"+ids[i], "")
+		stored[i] = load.NewRequest("stored", "GET", "/next/"+ids[i], "")
 	}
 	contestants := map[int]*contestant{}
 	for _, n := range []int{1, most} {

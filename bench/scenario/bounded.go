@@ -5,14 +5,15 @@ import (
 	"fmt"
 
 	"forebay/bench/clients"
+	"forebay/bench/gauge"
 	"forebay/bench/load"
 	"forebay/bench/report"
 	"forebay/bench/stage"
 )
 
 // Bounded lets users read what was outdated for up to a second while one of them refreshes it: then a write
-// makes nobody wait.
-func (s *Settings) Bounded(ctx context.Context, st *stage.Stage, population *clients.Population) (*report.Section, error) {
+// makes nobody wait. Before is what the frontend's requests cost the old service's database; nil: that is not known.
+func (s *Settings) Bounded(ctx context.Context, st *stage.Stage, population *clients.Population, before *Play) (*report.Section, error) {
 	section := report.NewSection("bounded", "When a second of age is fine",
 		"The same users with 1 % writes and `freshness: bounded, max_lag: 1s`: a response may be served for a second after a change, while one request fetches it anew.")
 	names := []string{"dashboard", "search", "analytics"}
@@ -43,5 +44,39 @@ func (s *Settings) Bounded(ctx context.Context, st *stage.Stage, population *cli
 		section.Figures = append(section.Figures, report.Low("bounded."+a.id+".p99", a.id+", 1 % writes, bounded: p99 of all requests", p.Reads().Latency.P99, "ms").Want(10, ours))
 	}
 	section.Tables = append(section.Tables, table)
+	if before == nil {
+		return section, nil
+	}
+	statements, err := gauge.NewStatements(ctx, st.URL(stage.Admin), stage.After)
+	if err != nil {
+		return section, err
+	}
+	defer statements.Close()
+	side.Spent = statements.Spent
+	mixed := acts()[len(acts())-1]
+	s.warm(ctx, &mixed, side, population)
+	s.Step("%s · bounded · the same requests", mixed.id)
+	after, err := s.same(ctx, &mixed, side, population)
+	if err != nil {
+		return section, err
+	}
+	for _, f := range saved(before, after) {
+		f.ID, f.Name = "bounded."+f.ID, f.Name+", bounded"
+		section.Figures = append(section.Figures, f)
+	}
 	return section, nil
+}
+
+// SameBefore finds, in the sections of the five, what the old service did with the frontend's requests; nil if that
+// was not measured.
+func SameBefore(sections []*report.Section) *Play {
+	for _, section := range sections {
+		plays, _ := section.Raw.([]*Play)
+		for _, p := range plays {
+			if p.Side == "before" && p.Loop == "same" {
+				return p
+			}
+		}
+	}
+	return nil
 }

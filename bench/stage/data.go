@@ -83,3 +83,21 @@ func (s *Stage) exec(ctx context.Context, database string, statements ...string)
 	}
 	return nil
 }
+
+// IDs returns the first n ids of clients, or all that there are.
+func (s *Stage) IDs(ctx context.Context, n int) ([]string, error) {
+	conn, err := pgx.Connect(ctx, s.URL(After))
+	if err != nil {
+		return nil, fmt.Errorf("connect to ask for clients: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, "select id::text from clients order by id limit $1", n)
+	if err != nil {
+		return nil, fmt.Errorf("ask for clients: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read clients: %w", err)
+	}
+	return ids, nil
+}
