@@ -105,7 +105,7 @@ func entityTag(body []byte) string {
 
 // compressible reports whether the response is text of some kind, which whoever made it lets be sent in another
 // form than it came in.
-func compressible(r *cache.StoredResponse) bool {
+func compressible(r *cache.Traits) bool {
 	t, _, _ := bytes.Cut(r.ContentType, []byte{';'})
 	t = bytes.TrimSpace(t)
 	text := bytes.HasPrefix(t, []byte("text/")) ||

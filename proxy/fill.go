@@ -74,7 +74,6 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 		p.metrics.sharedMiss.Inc()
 		return nil, false, ""
 	}
-	r.Compressible = compressible(r)
 	use, detail := p.judge(t.rule, r, p.clock.Now())
 	switch use {
 	case cache.Fresh:
@@ -91,6 +90,7 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 		return nil, false, ""
 	case cache.Revalidatable, cache.Emergency:
 	}
+	r.Compressible = compressible(r.Traits)
 	return r, false, ""
 }
 
@@ -256,7 +256,7 @@ func (p *Proxy) lifetimes(r *cache.StoredResponse, rule *rules.Rule) {
 // the response of a SQL rule but asks before each use, which costs a 304.
 func (p *Proxy) describe(c *call, r *cache.StoredResponse) {
 	rule := c.route.rule
-	r.Compressible = compressible(r)
+	r.Compressible = compressible(r.Traits)
 	if rule.Upstream != "" {
 		r.Header = withoutVary(r.Header, c.route.vary)
 		return

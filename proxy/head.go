@@ -22,13 +22,15 @@ func fieldsOf(r *rules.Rule) []cache.Field {
 	return fields[:1:1] // shared: whoever appends gets a copy
 }
 
-// makeHead joins the fields that all responses with these Traits have, once instead of per hit.
+// makeHead joins the fields that all responses with these Traits have, once instead of per hit, and finds out whether
+// they may be compressed, whatever an older version of whoever stored them thought of that.
 //
 // fasthttp copies a field's name as it is (SetCanonical says that it must be canonical already), so what never
 // changes travels as one name: the fields as they came, Vary, and at last Etag, whose value follows. A test
 // reads them back from a connection. What fasthttp writes in its own way is not for a name: with such a field,
 // but for Server, there is no head.
 func (t *route) makeHead(c *cache.Traits) {
+	c.Compressible = compressible(c)
 	var h fasthttp.ResponseHeader
 	h.SetNoDefaultContentType(true)
 	var server []byte
