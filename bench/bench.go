@@ -209,7 +209,7 @@ func (b *runner) scenarios(ctx context.Context, s *stage.Stage, population *clie
 			return err
 		}
 		defer statements.Close()
-		sides[i].Spent = statements.Spent
+		sides[i].Spent, sides[i].Calm = statements.Spent, statements.Calm
 	}
 	section, err := b.settings.Misses(ctx, sides, population, b.config.Clients)
 	if err := b.add(ctx, err, section); err != nil {

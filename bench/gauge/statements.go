@@ -74,6 +74,36 @@ func (s *Statements) Calls(ctx context.Context, words string) (int64, error) {
 	return calls, nil
 }
 
+const (
+	calmLooks = 3                     // at which nothing runs, one after the other
+	calmEvery = 50 * time.Millisecond // is looked
+	calmTime  = time.Minute           // is waited at most
+)
+
+// Calm waits until no statement runs in the database any more, for some time at most: a service that was asked for
+// more than it could answer goes on after its callers have left, and would be in the way of what is measured next.
+func (s *Statements) Calm(ctx context.Context) error {
+	ticker := time.NewTicker(calmEvery)
+	defer ticker.Stop()
+	start := time.Now()
+	for quiet := 0; quiet < calmLooks && time.Since(start) < calmTime; {
+		var active int
+		if err := s.conn.QueryRow(ctx, `select count(*) from pg_stat_activity
+			where datname = $1 and state = 'active' and backend_type = 'client backend' and pid <> pg_backend_pid()`, s.database).Scan(&active); err != nil {
+			return fmt.Errorf("read pg_stat_activity: %w", err)
+		}
+		if quiet++; active > 0 {
+			quiet = 0
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
+
 // Close closes the connection.
 func (s *Statements) Close() { _ = s.conn.Close(context.Background()) }
 

@@ -132,6 +132,11 @@ func (s *Settings) stored(ctx context.Context, section *report.Section, origin *
 		}
 		memory = append(memory, [2]float64{float64(n), float64(rss[i]-before) / float64(n) / 1024})
 	}
+	if !s.Quick {
+		if err := rest(ctx, subjects); err != nil {
+			return err
+		}
+	}
 	s.Step("scale · hits with %d to %d stored", subjects[0].documents, s.Stored)
 	if err := s.rounds(ctx, subjects); err != nil {
 		return err
@@ -154,6 +159,41 @@ func (s *Settings) tellStored(section *report.Section, table report.Table, subje
 	}
 	section.Tables = append(section.Tables, table)
 	section.Charts = append(section.Charts, report.Chart{Title: "RSS for each stored 1 KiB response", Kind: report.Lines, X: "stored", Y: "KiB", Mark: 1.5, Series: []report.Series{{Name: "forebay", Points: memory}}})
+}
+
+const (
+	restLook  = time.Second
+	restShare = 0.01            // of a core is nothing
+	restTime  = 2 * time.Minute // is waited at most
+)
+
+// rest waits until the subjects have nothing to do any more: when millions were stored, garbage is still collected and
+// pages are still put together, which is no hit's doing.
+func rest(ctx context.Context, subjects []*subject) error {
+	spent := func() (sum time.Duration, err error) {
+		for _, t := range subjects {
+			cpu, err := t.processes.CPU()
+			if err != nil {
+				return 0, fmt.Errorf("read CPU time: %w", err)
+			}
+			sum += cpu
+		}
+		return sum, nil
+	}
+	before, err := spent()
+	for start := time.Now(); err == nil && time.Since(start) < restTime; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(restLook):
+		}
+		after, failure := spent()
+		if failure != nil || after-before < time.Duration(restShare*float64(restLook)*float64(len(subjects))) {
+			return failure
+		}
+		before = after
+	}
+	return err
 }
 
 // fill stores the documents.

@@ -19,6 +19,8 @@ type Side struct {
 	Pool    gauge.PoolFunc // nil: it does not tell
 	// Spent reads what its database spent so far; nil: it cannot be asked.
 	Spent func(context.Context) (gauge.Spent, error)
+	// Calm waits until its database has nothing to do; nil: that cannot be told.
+	Calm func(context.Context) error
 	// Refills reads how often it read anew so far; nil: it does not tell.
 	Refills func() (stage.Refills, error)
 	// Purge drops what is stored; nil: nothing is, or it may not be dropped.
@@ -103,6 +105,9 @@ func (s *Settings) play(ctx context.Context, side *Side, p Play, window time.Dur
 			return nil, err
 		}
 		p.Refills = after.Less(refills)
+	}
+	if side.Calm != nil {
+		return &p, side.Calm(ctx)
 	}
 	return &p, nil
 }
