@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"github.com/zeebo/xxh3"
 
 	"forebay/cache"
 	"forebay/rules"
@@ -79,9 +81,7 @@ func (p *Proxy) askShared(ctx context.Context, t *route, key []byte) (r *cache.S
 	case cache.Fresh:
 		p.metrics.sharedHit.Inc()
 		p.traits.Share(r, t.makeHead)
-		if p.memory.Wants(key) {
-			_ = p.memory.Set(ctx, key, r)
-		}
+		r = p.moveIn(ctx, key, r)
 		if detail == "" {
 			detail = "shared"
 		}
@@ -168,11 +168,46 @@ func needless(tag string, r *cache.StoredResponse) bool {
 	return tag != "" && tag == r.ETag && r.Standing.Check() != cache.Outdated
 }
 
+// moveIn puts what was found in the shared tier into memory, if that wants it, and returns it. What came to be there
+// since nothing was found there is no older, and whoever asks may have seen it: then it is that.
+func (p *Proxy) moveIn(ctx context.Context, key []byte, r *cache.StoredResponse) *cache.StoredResponse {
+	turn := p.turns.of(key)
+	turn.Lock()
+	defer turn.Unlock()
+	if kept := p.memory.Lookup(key); kept != nil && areComparable(kept, r) && kept.FreshnessAt(p.clock.Now()) == cache.Fresh {
+		return kept
+	}
+	if p.memory.Wants(key) {
+		_ = p.memory.Set(ctx, key, r)
+	}
+	return r
+}
+
 // store puts the response into memory, and returns what puts it into the shared tier.
+//
+// Of two that were fetched beside each other and differ, nobody can tell which is the newer one before the change
+// comes that lies between: both may share one snapshot, and the statement of either may have been sent first. So
+// neither is served any more.
+//
+//	flight: asks, reads the old row
+//	writer: changes it
+//	reader: asks beside the flight, reads the new row, which is stored
+//	flight: lands; were it stored, the reader would be given the old row next
 func (p *Proxy) store(c *call, landed landing) (landing, func()) {
 	ctx := context.Background()
-	if kept := p.memory.Lookup(c.key); kept != nil && sawMore(kept, landed.response) {
-		return landed, nil
+	turn := p.turns.of(c.key)
+	turn.Lock()
+	defer turn.Unlock()
+	if kept := p.memory.Lookup(c.key); kept != nil && areComparable(kept, landed.response) {
+		switch {
+		case kept.Stored >= landed.response.Asked() && !isSame(kept, landed.response):
+			p.log.Purge(cache.Purge{KeyPrefixes: [][]byte{c.key}})
+			landed.refusal = cache.RefusedOutdated
+			p.metrics.discarded[string(landed.refusal)].Inc()
+			return landed, nil
+		case sawMore(kept, landed.response):
+			return landed, nil
+		}
 	}
 	p.traits.Share(landed.response, c.route.makeHead)
 	landed.stored = p.memory.Set(ctx, c.key, landed.response) == nil
@@ -186,13 +221,26 @@ func (p *Proxy) store(c *call, landed landing) (landing, func()) {
 	}
 }
 
+// turns are taken by those who store under one key, so that what one has found there is there still when it decides.
+type turns [64]sync.Mutex
+
+func (t *turns) of(key []byte) *sync.Mutex { return &t[xxh3.Hash(key)%uint64(len(t))] }
+
+// areComparable reports whether what is stored is current as far as anybody knows, and one of it and what came beside
+// it can be older than the other.
+func areComparable(kept, brought *cache.StoredResponse) bool {
+	return kept.Kind == cache.Ordinary && !kept.TTLOnly && !brought.TTLOnly && kept.Standing.Epoch() == brought.Standing.Epoch() &&
+		kept.Standing.Check() == cache.Current
+}
+
+// isSame reports whether it does not matter which of both is served.
+func isSame(a, b *cache.StoredResponse) bool {
+	return a.Status == b.Status && bytes.Equal(a.Body, b.Body)
+}
+
 // sawMore reports whether what is stored saw more than what a fetch beside it brought home later, so that nobody
 // who has read the newer one is given the older one, although neither is known to be outdated yet.
 func sawMore(kept, brought *cache.StoredResponse) bool {
-	if kept.Kind != cache.Ordinary || kept.TTLOnly || brought.TTLOnly || kept.Standing.Epoch() != brought.Standing.Epoch() ||
-		kept.Standing.Check() != cache.Current {
-		return false
-	}
 	older, newer := brought.Standing.Snapshot(), kept.Standing.Snapshot()
 	if (older.Replayed == 0) != (newer.Replayed == 0) {
 		// A standby's and the primary's do not compare. What came before the other was asked for saw no more than that.

@@ -58,6 +58,7 @@ type Proxy struct {
 	audits      atomic.Int64 // under way
 	exports     exports
 	flights     *flights
+	turns       turns
 	exchanges   sync.Pool
 	connections func() int
 	background  sync.WaitGroup // what Use started
