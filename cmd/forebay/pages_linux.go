@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 
@@ -23,6 +23,9 @@ const (
 	// grows into that before it grows elsewhere.
 	pagesMissing = 8
 
+	// pagesRefused is after how many refusals, and not one huge page, none are asked for any more.
+	pagesRefused = 8
+
 	// pagesRecheck is after how many passes what was collapsed is looked at again: what the heap gave back splits
 	// huge pages.
 	pagesRecheck = 16
@@ -38,6 +41,7 @@ type pages struct {
 	done    map[uint64]struct{} // addresses of huge pages
 	passes  int
 	given   bool // a huge page was had
+	refused int
 	entries []byte
 }
 
@@ -71,40 +75,48 @@ func openPages() (*pages, error) {
 
 func (p *pages) close() { _ = p.pagemap.Close() }
 
-// collapse makes at most so many huge pages, and returns how many. An error that is errNoPages stays.
-func (p *pages) collapse(most int) (made int, err error) {
+// candidates returns where huge pages are worth making.
+func (p *pages) candidates() ([]uint64, error) {
 	regions, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
-		return 0, fmt.Errorf("read what is mapped: %w", err)
+		return nil, fmt.Errorf("read what is mapped: %w", err)
 	}
 	if p.passes++; p.passes%pagesRecheck == 0 {
-		clear(p.done)
+		maps.DeleteFunc(p.done, func(at uint64, _ struct{}) bool { return !p.used(at) })
 	}
-	refused := false
+	var found []uint64
 	for lines := bufio.NewScanner(bytes.NewReader(regions)); lines.Scan(); {
 		from, to, ok := anonymous(lines.Text())
 		if !ok {
 			continue
 		}
-		for at := (from + p.huge - 1) / p.huge * p.huge; at+p.huge <= to && made < most; at += p.huge {
-			if _, done := p.done[at]; done || !p.used(at) {
-				continue
-			}
-			switch _, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(at), uintptr(p.huge), unix.MADV_COLLAPSE); {
-			case errno == 0:
-				p.done[at], p.given = struct{}{}, true
-				made++
-			case errno == unix.EINVAL:
-				refused = true // by a kernel that cannot do it, or what was there is gone
-			case errors.Is(errno, unix.ENOMEM), errors.Is(errno, unix.EAGAIN):
-				return made, fmt.Errorf("madvise: %w", errno) // the kernel has none to give at the moment
+		for at := (from + p.huge - 1) / p.huge * p.huge; at+p.huge <= to; at += p.huge {
+			if _, done := p.done[at]; !done && p.used(at) {
+				found = append(found, at)
 			}
 		}
 	}
-	if refused && !p.given {
-		return made, fmt.Errorf("%w: madvise: %w", errNoPages, unix.EINVAL)
+	return found, nil
+}
+
+// collapse makes a huge page of what is at the address, if that is in use still. An error that is errNoPages stays,
+// and another one says that the kernel has none to give at the moment.
+func (p *pages) collapse(at uint64) error {
+	if !p.used(at) {
+		return nil
 	}
-	return made, nil
+	_, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(at), uintptr(p.huge), unix.MADV_COLLAPSE)
+	switch errno {
+	case 0:
+		p.done[at], p.given = struct{}{}, true
+	case unix.EINVAL: // of a kernel that cannot do it; or what was there is gone
+		if p.refused++; !p.given && p.refused >= pagesRefused {
+			return fmt.Errorf("%w: madvise: %w", errNoPages, errno)
+		}
+	case unix.ENOMEM, unix.EAGAIN:
+		return fmt.Errorf("madvise: %w", errno)
+	}
+	return nil
 }
 
 // used tells whether nearly all of what a huge page at the address would hold is in memory.

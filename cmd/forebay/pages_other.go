@@ -9,4 +9,6 @@ func openPages() (*pages, error) { return nil, errNoPages }
 
 func (*pages) close() {}
 
-func (*pages) collapse(int) (int, error) { return 0, errNoPages }
+func (*pages) candidates() ([]uint64, error) { return nil, errNoPages }
+
+func (*pages) collapse(uint64) error { return errNoPages }
