@@ -234,7 +234,7 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 	go func() { _, err := s.tryWrite(t, "PUT /clients/1", `{"name": "late"}`); done <- err }()
 	conn := connect(t, s.serverURL(t, r))
 	eventually(t, "the commit is on its way", func() bool {
-		return one(t, conn, committing) == "1"
+		return one(t, conn, committing+" and wait_event = 'PgSleep'") == "1" // and no other commit
 	})
 	epoch := s.log.Epoch()
 	vantage := func() (postgres.Vantage, error) { return s.Vantage(t.Context(), legacy) }
@@ -256,9 +256,8 @@ func TestNothingIsStoredWhileACommitMayAppear(t *testing.T) {
 		t.Errorf("what a service reads of the table is refused %q, %v", v.Refused, err)
 	}
 	eventually(t, "the table's responses are stored again", func() bool {
-		f := s.fill(t, "GET /clients/1")
-		standing := s.stand(f)
-		if f.Refused != cache.Storable || standing.Check() != cache.Current {
+		f, err := s.Fill(t.Context(), s.call(t, "GET /clients/1", ""))
+		if err != nil || f.Refused != cache.Storable || s.stand(f).Check() != cache.Current {
 			return false
 		}
 		if one(t, conn, committing) != "0" {
