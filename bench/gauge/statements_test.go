@@ -11,13 +11,19 @@ import (
 	"forebay/bench/private"
 )
 
-func TestStatementsTellAnswersFromBookkeeping(t *testing.T) {
-	t.Parallel()
+func startPostgres(t *testing.T) *private.Postgres {
+	t.Helper()
 	pg, err := private.StartPostgres(t.Context(), "shared_preload_libraries = 'pg_stat_statements'")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pg.Stop)
+	return pg
+}
+
+func TestStatementsTellAnswersFromBookkeeping(t *testing.T) {
+	t.Parallel()
+	pg := startPostgres(t)
 	conn, err := pgx.Connect(t.Context(), pg.URL("template1"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,11 +59,7 @@ func TestStatementsTellAnswersFromBookkeeping(t *testing.T) {
 
 func TestADatabaseIsCalmOnceNothingRunsInIt(t *testing.T) {
 	t.Parallel()
-	pg, err := private.StartPostgres(t.Context(), "shared_preload_libraries = 'pg_stat_statements'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Stop)
+	pg := startPostgres(t)
 	statements, err := NewStatements(t.Context(), pg.URL("postgres"), "template1")
 	if err != nil {
 		t.Fatal(err)
