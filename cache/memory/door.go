@@ -20,24 +20,25 @@ const (
 	traceFew  = 64
 )
 
-// room is what the store knows of its own: before it is half full nobody has to make way for anybody. Safe for
-// concurrent use.
-type room struct {
-	sets   atomic.Uint64
-	scarce atomic.Bool // when last looked at
+// level is whether the store was fuller than some share of its bound when that was last looked at: one call in many
+// looks, since that takes a lock. Safe for concurrent use.
+type level struct {
+	calls atomic.Uint64
+	over  atomic.Bool
 }
 
-func (r *room) look(s *Store) {
-	if r.sets.Add(1)%roomLook == 0 {
-		r.scarce.Store(2*s.entries.WeightedSize() > uint64(s.max))
+// look looks once in so many calls, whether more than of/in of the bound is taken.
+func (l *level) look(s *Store, every, of, in uint64) {
+	if l.calls.Add(1)%every == 0 {
+		l.over.Store(in*s.entries.WeightedSize() > of*uint64(s.max))
 	}
 }
 
 // TraceOneIn returns how seldom those who need no Lookup need one all the same, so that the store knows what is
-// asked for: more often when it will have to choose what to keep. What is asked for over and over need not say so
-// each time.
+// asked for: more often once it is half full, and will have to choose what to keep. What is asked for over and over
+// need not say so each time.
 func (s *Store) TraceOneIn() uint {
-	if s.room.scarce.Load() {
+	if s.half.over.Load() {
 		return traceMany
 	}
 	return traceFew
@@ -46,8 +47,7 @@ func (s *Store) TraceOneIn() uint {
 // door keeps those out of a full tier who come once: what is to be had from the next tier at the price of a round
 // trip is worth another's place only if it is asked for again. Safe for concurrent use.
 type door struct {
-	offers atomic.Uint64
-	full   atomic.Bool // when last looked at
+	full level // looked at by those who offer
 
 	once sync.Once
 	seen []atomic.Uint32 // the last key that fell on each slot, in 32 bits; made when the tier is full for the first time
@@ -57,10 +57,8 @@ type door struct {
 // room, only if it was asked for not long ago.
 func (s *Store) Wants(key []byte) bool {
 	d := &s.door
-	if d.offers.Add(1)%doorLook == 0 {
-		d.full.Store(8*s.entries.WeightedSize() > 7*uint64(s.max))
-	}
-	if !d.full.Load() {
+	d.full.look(s, doorLook, 7, 8)
+	if !d.full.over.Load() {
 		return true
 	}
 	d.once.Do(func() {

@@ -29,7 +29,7 @@ type Store struct {
 	metrics *storeMetrics
 	door    door
 	handles handles
-	room    room
+	half    level        // looked at by those who set
 	bodies  atomic.Int64 // bytes of them that are stored
 }
 
@@ -101,7 +101,7 @@ func (s *Store) Set(ctx context.Context, key []byte, r *cache.StoredResponse) er
 	default:
 		s.bodies.Add(bodiesOf(r))
 		s.entries.Set(kept, r)
-		s.room.look(s)
+		s.half.look(s, roomLook, 1, 2)
 		return nil
 	}
 	s.entries.Invalidate(kept)
